@@ -57,7 +57,7 @@ func (s *Service) List(ctx context.Context, p errand.Principal, f errand.Filter)
 	case f.Engine != "" && !f.Engine.Valid():
 		return errand.Page{}, errand.Errorf(errand.Invalid, "engine", "engine %.64q is not one of %v", string(f.Engine), errand.Engines())
 	case !f.From.IsZero() && !f.To.IsZero() && f.To.Before(f.From):
-		return errand.Page{}, errand.Errorf(errand.Invalid, "end_time", "the end of the time range is before its beginning")
+		return errand.Page{}, errand.Errorf(errand.Invalid, "time_range", "the end of the time range is before its beginning")
 	}
 	return s.Store.List(ctx, f)
 }

@@ -1,0 +1,134 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+	"unicode/utf8"
+
+	"github.com/errandhq/errand"
+)
+
+const hexDigits = "0123456789abcdef"
+
+// AppendString appends s as a JSON string (RFC 8259 section 7). Bytes that are
+// not UTF-8 become U+FFFD.
+func AppendString(b []byte, s string) []byte {
+	b = append(b, '"')
+	start := 0
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c >= 0x20 && c != '"' && c != '\\' && c < utf8.RuneSelf {
+			i++
+			continue
+		}
+		if c >= utf8.RuneSelf {
+			r, n := utf8.DecodeRuneInString(s[i:])
+			if r == utf8.RuneError && n == 1 {
+				b = append(b, s[start:i]...)
+				b = append(b, "\ufffd"...)
+				start = i + 1
+			}
+			i += n
+			continue
+		}
+		b = append(b, s[start:i]...)
+		switch c {
+		case '"', '\\':
+			b = append(b, '\\', c)
+		case '\n':
+			b = append(b, '\\', 'n')
+		case '\r':
+			b = append(b, '\\', 'r')
+		case '\t':
+			b = append(b, '\\', 't')
+		default:
+			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+		}
+		i++
+		start = i
+	}
+	b = append(b, s[start:]...)
+	return append(b, '"')
+}
+
+// AppendMember appends `"name":"value"` and a comma before it unless it is the
+// first member of its object. The name must need no escaping.
+func AppendMember(b []byte, name, value string) []byte {
+	b = AppendName(b, name)
+	return AppendString(b, value)
+}
+
+// AppendName appends `"name":`, after a comma where one is due.
+func AppendName(b []byte, name string) []byte {
+	if c := b[len(b)-1]; c != '{' {
+		b = append(b, ',')
+	}
+	b = append(b, '"')
+	b = append(b, name...)
+	return append(b, '"', ':')
+}
+
+// AppendTime appends t as the provider writes times: a JSON string in UTC with
+// milliseconds, such as "2020-06-17T07:38:42.503Z".
+func AppendTime(b []byte, t time.Time) []byte {
+	t = t.UTC()
+	year, month, day := t.Date()
+	hour, minute, sec := t.Clock()
+	b = append(b, '"')
+	b = appendDigits(b, year, 4)
+	b = append(b, '-')
+	b = appendDigits(b, int(month), 2)
+	b = append(b, '-')
+	b = appendDigits(b, day, 2)
+	b = append(b, 'T')
+	b = appendDigits(b, hour, 2)
+	b = append(b, ':')
+	b = appendDigits(b, minute, 2)
+	b = append(b, ':')
+	b = appendDigits(b, sec, 2)
+	b = append(b, '.')
+	b = appendDigits(b, t.Nanosecond()/int(time.Millisecond), 3)
+	return append(b, 'Z', '"')
+}
+
+func appendDigits(b []byte, n, width int) []byte {
+	at := len(b)
+	b = append(b, "0000"[:width]...)
+	for i := at + width - 1; i >= at; i-- {
+		b[i] = byte('0' + n%10)
+		n /= 10
+	}
+	return b
+}
+
+// DecodeJSON reads the body of r as one JSON value into v. Members that v does
+// not have are refused, so that a slip of the pen is not lost. Errors: Invalid
+// about "body_size", "body_empty" or "body".
+func DecodeJSON(r *http.Request, limit int64, v any) error {
+	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, limit))
+	if err != nil {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return errand.Errorf(errand.Invalid, "body_size", "the request body is longer than %d bytes", limit)
+		}
+		return errand.Errorf(errand.Invalid, "body", "the request body could not be read").WithCause(err)
+	}
+	if len(bytes.TrimSpace(body)) == 0 {
+		return errand.Errorf(errand.Invalid, "body_empty", "the request body is empty; a JSON object is needed")
+	}
+	if !utf8.Valid(body) {
+		return errand.Errorf(errand.Invalid, "body", "the request body is not UTF-8")
+	}
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		return errand.Errorf(errand.Invalid, "body", "the request body is not the JSON that is needed here: %.200s", err)
+	}
+	if dec.More() {
+		return errand.Errorf(errand.Invalid, "body", "the request body holds more than one JSON value")
+	}
+	return nil
+}

@@ -1,0 +1,72 @@
+package wire
+
+import (
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+)
+
+// Reply is an answer in the making. The zero Type is JSON and the zero Status 200.
+type Reply struct {
+	Status int
+	Type   string
+	Body   []byte
+	Header map[string]string // further headers, or nil
+
+	// Stream, where set, is sent instead of Body; Size is its length. It is
+	// closed whatever happens.
+	Stream io.ReadCloser
+	Size   int64
+}
+
+// NoContent turns the reply into a bare 204.
+func (r *Reply) NoContent() { r.Status = http.StatusNoContent }
+
+var replies = sync.Pool{New: func() any { return &Reply{Body: make([]byte, 0, 4096)} }}
+
+// maxPooled is the largest body buffer that is kept for the next reply.
+const maxPooled = 64 << 10
+
+func newReply() *Reply {
+	r := replies.Get().(*Reply)
+	*r = Reply{Body: r.Body[:0]}
+	return r
+}
+
+var jsonType = []string{"application/json"}
+
+// send writes the reply and gives its buffer back. A client that has gone away
+// is no error of ours.
+func (r *Reply) send(w http.ResponseWriter) {
+	h := w.Header()
+	for k, v := range r.Header {
+		h.Set(k, v)
+	}
+	if r.Status == 0 {
+		r.Status = http.StatusOK
+	}
+	switch {
+	case r.Stream != nil:
+		defer r.Stream.Close()
+		h.Set("Content-Type", r.Type)
+		h.Set("Content-Length", strconv.FormatInt(r.Size, 10))
+		w.WriteHeader(r.Status)
+		_, _ = io.Copy(w, r.Stream)
+	case r.Status == http.StatusNoContent:
+		w.WriteHeader(r.Status)
+	default:
+		if r.Type == "" {
+			h["Content-Type"] = jsonType
+		} else {
+			h.Set("Content-Type", r.Type)
+		}
+		// Set by hand, because net/http chunks longer bodies.
+		h["Content-Length"] = []string{strconv.Itoa(len(r.Body))}
+		w.WriteHeader(r.Status)
+		_, _ = w.Write(r.Body)
+	}
+	if cap(r.Body) <= maxPooled {
+		replies.Put(r)
+	}
+}
