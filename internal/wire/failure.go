@@ -67,6 +67,8 @@ var Gateway = Failures{
 	},
 }
 
+// Fail answers r with err in the dialect's words. Whatever is not meant for
+// clients stays in the exchange, for the log.
 func (d *Dialect) Fail(w http.ResponseWriter, r *http.Request, err error) {
 	x := ExchangeOf(r)
 	x.Dialect, x.Err = d.Name, err
@@ -85,6 +87,9 @@ func (d *Dialect) Fail(w http.ResponseWriter, r *http.Request, err error) {
 	reply.send(w)
 }
 
+// retryAfter is how many seconds a client is asked to wait when the server is
+// unavailable: its usual causes, a full disk or a restart, take longer than a
+// moment.
 const retryAfter = 5
 
 func appendGatewayError(b []byte, row Failure, id string) []byte {
