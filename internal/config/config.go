@@ -1,0 +1,220 @@
+// Package config holds every setting of the program in one struct. A setting
+// comes from a file, from the environment or from a flag, the later over the
+// earlier, and remembers which it was.
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Config is the effective value of every setting. The zero Config is of no use;
+// [Load] fills it in.
+type Config struct {
+	// DB says where records are kept: "sqlite:" and the path of a file, which is
+	// created if it does not exist.
+	DB string `toml:"db"`
+
+	// Listen holds the addresses that the server answers on, each as
+	// ADDR[=DIALECT]. A listener with a dialect speaks only that one.
+	Listen []Listen `toml:"listen"`
+
+	// Hosts maps values of the Host header to dialects, each as
+	// HOST[:PORT]=DIALECT. Without a port, every port matches.
+	Hosts []Host `toml:"host"`
+
+	// DefaultDialect answers where neither the listener, the host nor the
+	// instance decides, and it words the failures of authentication.
+	DefaultDialect string `toml:"default_dialect"`
+
+	// Region names the first project. SDKs that are given a region and no
+	// project id look for a project of the region's name.
+	Region string `toml:"region"`
+
+	// KeyFile holds the key that stored secrets are sealed with. It is created
+	// with mode 0600 if it does not exist, and is not read where MasterKey is set.
+	KeyFile string `toml:"key_file"`
+
+	// MasterKey is the sealing key itself: 32 bytes in base64. It comes from the
+	// environment only.
+	MasterKey string `toml:"-"`
+
+	// Credentials is the file that a first start writes its access key to (mode
+	// 0600), and that the client commands read when the environment names none.
+	Credentials string `toml:"credentials"`
+
+	// TLSCert and TLSKey are PEM files. Set, every listener speaks TLS, and
+	// changed files are taken up without a restart.
+	TLSCert string `toml:"tls_cert"`
+	TLSKey  string `toml:"tls_key"`
+
+	// StopTimeout is how long a stopping server waits for requests in flight.
+	StopTimeout Duration `toml:"stop_timeout"`
+
+	// LogFormat is "text" or "json".
+	LogFormat string `toml:"log_format"`
+
+	// LogLevel is the least level that is logged.
+	LogLevel slog.Level `toml:"log_level"`
+
+	// Server is the base address that the client commands talk to.
+	Server string `toml:"server"`
+
+	// CAFile is a PEM file of authorities that the client commands trust for
+	// the server's certificate, in place of the system's.
+	CAFile string `toml:"ca_file"`
+
+	// Project is the id of the project that the client commands work in.
+	Project string `toml:"project"`
+
+	// AccessKey, SecretKey and SecurityToken are what the client commands sign
+	// with. They come from the environment or the credentials file only.
+	AccessKey     string `toml:"-"`
+	SecretKey     string `toml:"-"`
+	SecurityToken string `toml:"-"`
+
+	sources map[string]string // by the setting's name
+}
+
+// Listen is one address to answer on.
+type Listen struct {
+	Addr    string // host:port
+	Dialect string // "" unless the listener is bound to one
+}
+
+// Host gives the dialect of a value of the Host header.
+type Host struct {
+	Name    string // in lower case, with the port if it matters
+	Dialect string
+}
+
+// Duration is a time.Duration that is written like "10s" or "1m30s".
+type Duration time.Duration
+
+// Dialects returns the names of dialects that listeners and hosts can be bound to.
+func Dialects() []string { return []string{"dms", "dcs"} }
+
+func defaults() *Config {
+	return &Config{
+		DB:             "sqlite:errand.db",
+		Listen:         []Listen{{Addr: "127.0.0.1:8080"}},
+		DefaultDialect: "dms",
+		Region:         "cn-north-4",
+		StopTimeout:    Duration(20 * time.Second),
+		LogFormat:      "text",
+		LogLevel:       slog.LevelInfo,
+		Server:         "http://127.0.0.1:8080",
+		sources:        map[string]string{},
+	}
+}
+
+// SQLitePath returns the path in DB.
+func (c *Config) SQLitePath() string { return strings.TrimPrefix(c.DB, "sqlite:") }
+
+// Source says where the value of the named setting comes from: "default",
+// "file PATH", "environment NAME", "flag --NAME" or "credentials file PATH".
+func (c *Config) Source(name string) string {
+	if s := c.sources[name]; s != "" {
+		return s
+	}
+	return "default"
+}
+
+// complete fills in what follows from other settings and checks what only the
+// whole can tell.
+func (c *Config) complete() error {
+	path := c.SQLitePath()
+	if path == c.DB || path == "" {
+		return bad("db", c.DB, "a database is written as sqlite:PATH, such as sqlite:errand.db")
+	}
+	dir := filepath.Dir(path)
+	if c.KeyFile == "" {
+		c.KeyFile = filepath.Join(dir, "errand.key")
+	}
+	if c.Credentials == "" {
+		c.Credentials = filepath.Join(dir, "credentials")
+	}
+	if len(c.Listen) == 0 {
+		return bad("listen", "", "at least one address, such as 127.0.0.1:8080, must be given")
+	}
+	if !slices.Contains(Dialects(), c.DefaultDialect) {
+		return bad("default-dialect", c.DefaultDialect, "it must be one of %s", strings.Join(Dialects(), ", "))
+	}
+	if c.LogFormat != "text" && c.LogFormat != "json" {
+		return bad("log-format", c.LogFormat, "it must be text or json")
+	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return fmt.Errorf("tls-cert and tls-key must be set together: only one of them is")
+	}
+	if c.Region == "" || len(c.Region) > 64 {
+		return bad("region", c.Region, "it must be 1 to 64 bytes, such as cn-north-4")
+	}
+	if c.StopTimeout <= 0 {
+		return bad("stop-timeout", c.StopTimeout.String(), "it must be more than 0, such as 20s")
+	}
+	if !strings.HasPrefix(c.Server, "http://") && !strings.HasPrefix(c.Server, "https://") {
+		return bad("server", c.Server, "it must begin with http:// or https://, such as http://127.0.0.1:8080")
+	}
+	return nil
+}
+
+func bad(name, value, format string, args ...any) error {
+	return fmt.Errorf("setting %s cannot be %.200q: %s", name, value, fmt.Sprintf(format, args...))
+}
+
+// UnmarshalText reads ADDR[=DIALECT].
+func (l *Listen) UnmarshalText(b []byte) error {
+	addr, dialect, bound := strings.Cut(string(b), "=")
+	host, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return fmt.Errorf("%.200q is not an address to listen on; write HOST:PORT or HOST:PORT=DIALECT, such as 127.0.0.1:8080", b)
+	}
+	if bound && !slices.Contains(Dialects(), dialect) {
+		return fmt.Errorf("%.64q in %.200q is not a dialect; it must be one of %s", dialect, b, strings.Join(Dialects(), ", "))
+	}
+	*l = Listen{Addr: net.JoinHostPort(host, port), Dialect: dialect}
+	return nil
+}
+
+func (l Listen) String() string {
+	if l.Dialect == "" {
+		return l.Addr
+	}
+	return l.Addr + "=" + l.Dialect
+}
+
+// UnmarshalText reads HOST[:PORT]=DIALECT.
+func (h *Host) UnmarshalText(b []byte) error {
+	name, dialect, ok := strings.Cut(string(b), "=")
+	if !ok || name == "" || strings.ContainsAny(name, "/ \t@") {
+		return fmt.Errorf("%.200q is not a host; write HOST=DIALECT or HOST:PORT=DIALECT, such as dcs.example.com=dcs", b)
+	}
+	if !slices.Contains(Dialects(), dialect) {
+		return fmt.Errorf("%.64q in %.200q is not a dialect; it must be one of %s", dialect, b, strings.Join(Dialects(), ", "))
+	}
+	*h = Host{Name: strings.ToLower(name), Dialect: dialect}
+	return nil
+}
+
+func (h Host) String() string { return h.Name + "=" + h.Dialect }
+
+// UnmarshalText reads a duration with its unit.
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	if err != nil {
+		return fmt.Errorf("%.64q is not a duration; write a number with its unit, such as 20s or 1m30s", b)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+func (d Duration) String() string { return time.Duration(d).String() }
