@@ -169,6 +169,9 @@ func (s *scratch) appendHeader(b []byte, r *http.Request, name string) ([]byte, 
 		slices.Sort(s.values)
 	}
 	for _, v := range s.values {
+		if strings.IndexByte(v, '\n') >= 0 { // it would pass for a line of its own
+			return b, malformed("header %s has a line break", name)
+		}
 		b = append(b, name...)
 		b = append(b, ':')
 		b = append(b, strings.TrimSpace(v)...)
@@ -241,15 +244,10 @@ func Unsigned(h http.Header) bool {
 
 // appendEscaped appends c, as %XX unless RFC 3986 calls it unreserved.
 func appendEscaped(b []byte, c byte) []byte {
-	if unreserved(c) {
+	if class[c]&isWord != 0 || c == '~' {
 		return append(b, c)
 	}
 	return append(b, '%', upperHex[c>>4], upperHex[c&15])
-}
-
-func unreserved(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
-		c == '-' || c == '_' || c == '.' || c == '~'
 }
 
 func appendHex(b, src []byte) []byte {

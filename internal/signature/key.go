@@ -63,7 +63,7 @@ func Sign(r *http.Request, access, secret string, body []byte, now time.Time) er
 
 // Sign is the function [Sign] with k as the secret.
 func (k *Key) Sign(r *http.Request, access string, body []byte, now time.Time) error {
-	if access == "" || len(access) > maxAccessLen || !all(access, accessByte) {
+	if access == "" || len(access) > maxAccessLen || !all(access, isWord) {
 		return malformed("the access key must be 1 to %d letters, digits, '-', '_' or '.'", maxAccessLen)
 	}
 	date := now.UTC().Format(DateFormat)

@@ -161,7 +161,7 @@ func (a *Authorization) check(signature string) error {
 	switch {
 	case a.Access == "" || a.SignedHeaders == "" || signature == "":
 		return malformed("the Authorization header needs Access, SignedHeaders and Signature")
-	case len(a.Access) > maxAccessLen || !all(a.Access, accessByte):
+	case len(a.Access) > maxAccessLen || !all(a.Access, isWord):
 		return malformed("the access key must be 1 to %d letters, digits, '-', '_' or '.'", maxAccessLen)
 	case !decodeHex(&a.signature, signature):
 		return malformed("the signature must be 64 lower-case hex digits")
@@ -178,7 +178,7 @@ func checkSignedHeaders(list string) error {
 		switch {
 		case n == maxHeaders:
 			return malformed("SignedHeaders names more than %d headers", maxHeaders)
-		case name == "" || len(name) > maxNameLen || !all(name, headerByte):
+		case name == "" || len(name) > maxNameLen || !all(name, isHeader):
 			return malformed("SignedHeaders has %.40q, which is no lower-case header name", name)
 		case more && names(rest, name):
 			return malformed("SignedHeaders names %s twice", name)
@@ -202,19 +202,30 @@ func names(list, name string) bool {
 	return false
 }
 
-func accessByte(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '.'
-}
+const (
+	lower = "abcdefghijklmnopqrstuvwxyz"
+	word  = lower + "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
+)
 
-// headerByte allows the characters of a header's name (RFC 9110, token) but
-// the upper-case letters.
-func headerByte(c byte) bool {
-	return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
-}
+// What a character may stand in.
+const (
+	isWord   = 1 << iota // access keys; with "~" what RFC 3986 calls unreserved
+	isHeader             // lower-case header names (RFC 9110, token)
+)
 
-func all(s string, ok func(byte) bool) bool {
+var class = func() (t [256]uint8) {
+	for _, c := range []byte(word) {
+		t[c] |= isWord
+	}
+	for _, c := range []byte(lower + "0123456789!#$%&'*+-.^_`|~") {
+		t[c] |= isHeader
+	}
+	return t
+}()
+
+func all(s string, in uint8) bool {
 	for i := range len(s) {
-		if !ok(s[i]) {
+		if class[s[i]]&in == 0 {
 			return false
 		}
 	}
