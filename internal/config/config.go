@@ -54,6 +54,11 @@ type Config struct {
 	TLSCert string `toml:"tls_cert"`
 	TLSKey  string `toml:"tls_key"`
 
+	// NumericStepTimes and LegacyDCSCodes choose between two spellings that the
+	// provider's clients know; see the options of the same names of the dialects.
+	NumericStepTimes bool `toml:"dms_numeric_step_times"`
+	LegacyDCSCodes   bool `toml:"dcs_legacy_codes"`
+
 	// StopTimeout is how long a stopping server waits for requests in flight.
 	StopTimeout Duration `toml:"stop_timeout"`
 

@@ -24,7 +24,10 @@ func AddFlags(fs *pflag.FlagSet, names ...string) {
 	c := defaults()
 	for _, s := range settings() {
 		if slices.Contains(names, s.name) {
-			fs.Var(&texts{kind: s.value, first: strings.Join(s.texts(c), ",")}, s.name, s.usage+" (or "+s.env+")")
+			f := fs.VarPF(&texts{kind: s.value, first: strings.Join(s.texts(c), ",")}, s.name, "", s.usage+" (or "+s.env+")")
+			if _, isBool := s.member(c).(*bool); isBool {
+				f.NoOptDefVal = "true"
+			}
 		}
 	}
 }

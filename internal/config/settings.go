@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -43,6 +44,10 @@ func settings() []setting {
 			member: func(c *Config) any { return &c.TLSCert }},
 		{name: "tls-key", env: "ERRAND_TLS_KEY", value: "FILE", usage: "private key in PEM",
 			member: func(c *Config) any { return &c.TLSKey }},
+		{name: "dms-numeric-step-times", env: "ERRAND_DMS_NUMERIC_STEP_TIMES", value: "bool", usage: "write times of steps as numbers, for SDKs of 2026-08-20 and later",
+			member: func(c *Config) any { return &c.NumericStepTimes }},
+		{name: "dcs-legacy-codes", env: "ERRAND_DCS_LEGACY_CODES", value: "bool", usage: "write DCS error codes as 111400061 instead of DCS.4061",
+			member: func(c *Config) any { return &c.LegacyDCSCodes }},
 		{name: "stop-timeout", env: "ERRAND_STOP_TIMEOUT", value: "DURATION", usage: "how long a stop waits for requests in flight",
 			member: func(c *Config) any { return &c.StopTimeout }},
 		{name: "log-format", env: "ERRAND_LOG_FORMAT", value: "text|json", usage: "form of the log on standard error",
@@ -76,6 +81,10 @@ func (s setting) set(c *Config, texts []string) error {
 	switch p := s.member(c).(type) {
 	case *string:
 		*p = last
+	case *bool:
+		if *p, err = strconv.ParseBool(last); err != nil {
+			err = fmt.Errorf("%.64q is neither true nor false", last)
+		}
 	case *[]Listen:
 		*p, err = list[Listen](texts)
 	case *[]Host:
@@ -115,6 +124,8 @@ func (s setting) texts(c *Config) []string {
 	switch p := s.member(c).(type) {
 	case *string:
 		return []string{*p}
+	case *bool:
+		return []string{strconv.FormatBool(*p)}
 	case *[]Listen:
 		return strs(*p)
 	case *[]Host:
