@@ -1,0 +1,76 @@
+package records
+
+import "encoding/json"
+
+// detailMembers are the members that the provider's page documents for
+// "details", with the type that its SDKs insist on. A member of another name is
+// kept as it is.
+//
+// Source: DetailsBody, https://support.huaweicloud.com/api-dcs/ListBackgroundTask.html
+var detailMembers = map[string]func(v value, member string) error{
+	"old_capacity":            isString,
+	"new_capacity":            isString,
+	"enable_public_ip":        isBool,
+	"public_ip_id":            isString,
+	"public_ip_address":       isString,
+	"enable_ssl":              isBool,
+	"old_cache_mode":          isString,
+	"new_cache_mode":          isString,
+	"old_resource_spec_code":  isString,
+	"new_resource_spec_code":  isString,
+	"old_replica_num":         isInt,
+	"new_replica_num":         isInt,
+	"old_cache_type":          isString,
+	"new_cache_type":          isString,
+	"replica_ip":              isString,
+	"replica_az":              isString,
+	"group_name":              isString,
+	"old_port":                isInt,
+	"new_port":                isInt,
+	"is_only_adjust_charging": isBool,
+	"account_name":            isString,
+	"source_ip":               isString,
+	"target_ip":               isString,
+	"node_name":               isString,
+	"rename_commands":         isStrings,
+	"updated_config_length":   isInt,
+}
+
+// readDetails checks the documented members of v and returns v in full.
+func readDetails(v value) (json.RawMessage, error) {
+	if v.raw[0] != '{' {
+		return nil, v.wrongType("details", "an object")
+	}
+	err := v.members(func(name string, m value) error {
+		if is, known := detailMembers[name]; known && !m.isNull() {
+			return is(m, "details."+name)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return v.compact(), nil
+}
+
+func isString(v value, member string) error {
+	_, err := v.string(member)
+	return err
+}
+
+func isBool(v value, member string) error {
+	_, err := v.bool(member)
+	return err
+}
+
+func isInt(v value, member string) error {
+	_, err := v.int(member)
+	return err
+}
+
+func isStrings(v value, member string) error {
+	if v.raw[0] != '[' {
+		return v.wrongType(member, "an array of strings")
+	}
+	return v.elements(func(_ int, e value) error { return isString(e, member) })
+}
