@@ -7,6 +7,7 @@ package wire
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/errandhq/errand"
@@ -31,7 +32,18 @@ type Dialect struct {
 	// Auth authenticates requests that the router has not authenticated yet.
 	Auth Authenticator
 
-	mux *http.ServeMux
+	mux    *http.ServeMux
+	routes []string
+}
+
+// Routes returns the patterns of the dialect's routes, as in "GET /v3/projects",
+// in the order in which they were added.
+func (d *Dialect) Routes() []string { return slices.Clone(d.routes) }
+
+// handle adds a route to the mux and to Routes.
+func (d *Dialect) handle(pattern string, h http.HandlerFunc) {
+	d.mux.HandleFunc(pattern, h)
+	d.routes = append(d.routes, pattern)
 }
 
 // New returns a dialect without routes.
@@ -48,7 +60,7 @@ func Handle[In, Out any](d *Dialect, pattern string,
 	call func(context.Context, errand.Principal, In) (Out, error),
 	encode func(*Reply, Out),
 ) {
-	d.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+	d.handle(pattern, func(w http.ResponseWriter, r *http.Request) {
 		x := ExchangeOf(r)
 		x.Dialect, x.Route = d.Name, pattern
 		if err := authenticate(d.Auth, r, x); err != nil {
@@ -65,7 +77,7 @@ func HandlePublic[In, Out any](d *Dialect, pattern string,
 	call func(context.Context, In) (Out, error),
 	encode func(*Reply, Out),
 ) {
-	d.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+	d.handle(pattern, func(w http.ResponseWriter, r *http.Request) {
 		x := ExchangeOf(r)
 		x.Dialect, x.Route = d.Name, pattern
 		answer(d, w, r, decode, call, encode)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -176,5 +177,20 @@ func TestFailuresOf(t *testing.T) {
 	more := table.With(Failures{errand.Invalid: {"limit": {Code: "new"}}, errand.Internal: {"": {Code: "in"}}})
 	if more[errand.Invalid]["limit"].Code != "new" || more[errand.Internal][""].Code != "in" || more[errand.Invalid][""].Code != "any" || table[errand.Invalid]["limit"].Code != "limit" {
 		t.Errorf("With: %+v; table %+v", more, table)
+	}
+}
+
+func TestRoutes(t *testing.T) {
+	d := named("d", "GET /b", "DELETE /a/{id}")
+	HandlePublic(d, "POST /c", func(*http.Request) (string, error) { return "", nil },
+		func(context.Context, string) (string, error) { return "", nil }, func(*Reply, string) {})
+	want := []string{"GET /b", "DELETE /a/{id}", "POST /c"}
+	got := d.Routes()
+	if !slices.Equal(got, want) {
+		t.Fatalf("routes %q, want %q", got, want)
+	}
+	got[0] = "changed"
+	if !slices.Equal(d.Routes(), want) {
+		t.Error("a caller can change the routes")
 	}
 }
