@@ -1,0 +1,61 @@
+# Everything that is done with this tree. `make` alone says what there is.
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X github.com/errandhq/errand/internal/cli.version=$(VERSION)
+
+# How long each fuzz target runs.
+FUZZTIME ?= 20s
+
+# Pinned, and run from the module cache: no tool has to be installed.
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+.PHONY: help
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/errand: static, without cgo
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/errand ./cmd/errand
+
+.PHONY: demo
+demo: build ## run a server with sample data until Ctrl-C
+	bin/errand demo
+
+.PHONY: test
+test: check fuzz unit conformance ## everything that a change must pass
+
+.PHONY: check
+check: ## formatting, go vet, staticcheck
+	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt these:"; echo "$$out"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+.PHONY: unit
+unit: ## unit tests with the race detector (needs a C compiler)
+	$(GO) test -race -shuffle=on ./...
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME
+	@$(GO) list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.Dir}}{{end}}' ./... | while read -r dir; do \
+		for target in $$(grep -hos '^func Fuzz[A-Za-z0-9_]*' "$$dir"/*_test.go | sed 's/^func //'); do \
+			echo "fuzz $$target in $${dir#$(CURDIR)/} for $(FUZZTIME)"; \
+			$(GO) test "$$dir" -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) </dev/null; \
+		done; \
+	done
+
+.PHONY: conformance
+conformance: build ## the provider's own SDKs against bin/errand
+	$(MAKE) -C conformance test
+
+.PHONY: bench
+bench: ## benchmarks; nothing here can fail a change
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin
