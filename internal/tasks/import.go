@@ -35,6 +35,9 @@ func (s *Service) Import(ctx context.Context, p errand.Principal, project, insta
 	if len(records) > MaxImport {
 		return Imported{}, errand.Errorf(errand.Invalid, "records", "an import holds at most %d records, not %d; split it", MaxImport, len(records))
 	}
+	if len(records) == 0 {
+		return Imported{}, nil
+	}
 	place := make(map[string]int, len(records))
 	for i, t := range records {
 		t.Project, t.Instance = project, instance
