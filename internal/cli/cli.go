@@ -1,0 +1,250 @@
+// Package cli is the command line, one file for each command. It is the only
+// place where the parts of the program are put together.
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/errandhq/errand"
+	"github.com/errandhq/errand/internal/config"
+)
+
+// version is set by the linker; see the Makefile.
+var version string
+
+// The exit codes of every command.
+const (
+	exitOK          = 0
+	exitFailure     = 1
+	exitUsage       = 2
+	exitNotFound    = 3
+	exitRefused     = 4
+	exitUnreachable = 5
+)
+
+const exitCodesHelp = `Every command exits with
+
+  0  if it did what it was asked
+  1  if it failed for a reason that has no code of its own
+  2  if the command line, a setting or the input is wrong
+  3  if something it names does not exist
+  4  if the server refused: credentials, permission, or a conflict with what is there
+  5  if the server could not be reached, or cannot answer now`
+
+// app is what every command shares: where it reads and writes.
+type app struct {
+	getenv func(string) string
+	stdin  io.Reader
+	stdout io.Writer
+	stderr io.Writer
+	output string // of -o: "text" or "json"
+}
+
+// Main runs the command line args and returns the exit code. A first SIGINT or
+// SIGTERM asks the command to stop, a second one ends the process.
+func Main(args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-signals:
+			signal.Stop(signals) // the next one has its usual effect
+			cancel()
+		case <-ctx.Done():
+			signal.Stop(signals)
+		}
+	}()
+	code := run(ctx, args, getenv, stdin, stdout, stderr)
+	cancel()
+	<-watched
+	return code
+}
+
+func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
+	a := &app{getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintf(stderr, "errand: %s\n", message(err))
+	return exitCode(err)
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "errand",
+		Short: "Background tasks of Kafka, RocketMQ, RabbitMQ and Redis instances",
+		Long: `Errand keeps the background tasks of Kafka, RocketMQ, RabbitMQ and Redis instances
+and serves them through the REST API of Huawei Cloud DMS and DCS.
+
+Settings come from flags, over environment variables, over the file that --config
+names; "errand config" shows each with its source.
+
+` + exitCodesHelp,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usage("%w; see `%s --help`", err, cmd.CommandPath())
+	})
+	root.AddCommand(a.commands()...)
+	checkArgs(root)
+	return root
+}
+
+// checkArgs makes wrong arguments a matter of usage, in every command below c.
+func checkArgs(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return usage("%w; see `%s --help`", err, cmd.CommandPath())
+			}
+			return nil
+		}
+	}
+	for _, sub := range c.Commands() {
+		checkArgs(sub)
+	}
+}
+
+// group returns a command that only holds others.
+func group(use, short string, sub ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var names []string
+			for _, s := range cmd.Commands() {
+				names = append(names, s.Name())
+			}
+			return usage("%s needs one of: %s", cmd.CommandPath(), strings.Join(names, ", "))
+		}}
+	c.AddCommand(sub...)
+	return c
+}
+
+// usageError is an error of the one who wrote the command line or the settings.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// message is what is printed of an error: what a client may see of a classified
+// one, with its cause, for the person at the keyboard is the one to know it.
+func message(err error) string { return strings.TrimSpace(err.Error()) }
+
+func exitCode(err error) int {
+	if _, ok := errors.AsType[usageError](err); ok {
+		return exitUsage
+	}
+	e, ok := errors.AsType[*errand.Error](err)
+	if !ok {
+		return exitFailure
+	}
+	switch e.Kind {
+	case errand.Invalid:
+		return exitUsage
+	case errand.NotFound:
+		return exitNotFound
+	case errand.Unauthenticated, errand.Forbidden, errand.Conflict, errand.LeaseLost:
+		return exitRefused
+	case errand.Unavailable:
+		return exitUnreachable
+	case errand.Internal:
+		return exitFailure
+	}
+	return exitFailure
+}
+
+// load reads the settings for cmd. Whatever is wrong with them is a matter of usage.
+func (a *app) load(cmd *cobra.Command) (*config.Config, error) {
+	c, err := config.Load(cmd.Flags(), a.getenv)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return c, nil
+}
+
+// outputFlag adds -o.
+func (a *app) outputFlag(cmd *cobra.Command) {
+	cmd.Flags().VarP(&oneOf{p: &a.output, of: []string{"text", "json"}}, "output", "o", "form of the output: text or json")
+	a.output = "text"
+}
+
+// oneOf is a flag that takes one of a few words.
+type oneOf struct {
+	p  *string
+	of []string
+}
+
+func (o *oneOf) String() string {
+	if o.p == nil {
+		return ""
+	}
+	return *o.p
+}
+func (o *oneOf) Type() string { return strings.Join(o.of, "|") }
+func (o *oneOf) Set(s string) error {
+	for _, w := range o.of {
+		if s == w {
+			*o.p = s
+			return nil
+		}
+	}
+	return fmt.Errorf("must be one of %s", strings.Join(o.of, ", "))
+}
+
+// json prints v as indented JSON.
+func (a *app) json(v any) error {
+	e := json.NewEncoder(a.stdout)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// Version returns the version that the program was built as.
+func Version() string {
+	if version != "" {
+		return version
+	}
+	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" {
+		return b.Main.Version
+	}
+	return "(devel)"
+}
+
+func (a *app) versionCmd() *cobra.Command {
+	cmd := &cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if a.output == "json" {
+				return a.json(map[string]string{"version": Version(), "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH})
+			}
+			_, err := fmt.Fprintf(a.stdout, "errand %s (%s, %s/%s)\n", Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		}}
+	a.outputFlag(cmd)
+	return cmd
+}

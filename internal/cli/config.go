@@ -1,0 +1,46 @@
+package cli
+
+import (
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/errandhq/errand/internal/config"
+)
+
+// serverFlags and clientFlags are the settings that servers and clients take as flags.
+func serverFlags() []string {
+	return []string{"db", "listen", "host", "default-dialect", "region", "key-file", "credentials", "tls-cert", "tls-key",
+		"dms-numeric-step-times", "dcs-legacy-codes", "stop-timeout", "log-format", "log-level"}
+}
+
+func clientFlags() []string { return []string{"server", "ca-file", "credentials", "project"} }
+
+func (a *app) configCmd() *cobra.Command {
+	cmd := &cobra.Command{Use: "config", Short: "Print every setting with its source",
+		Long: "Print the effective value of every setting and where it comes from. Secrets are not shown.\n" +
+			"The command takes the flags of all others, to show what they would do.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.load(cmd)
+			if err != nil {
+				return err
+			}
+			if err := c.ReadCredentials(); err != nil {
+				return usageError{err}
+			}
+			if a.output == "json" {
+				return a.json(c.Settings())
+			}
+			w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, "SETTING\tVALUE\tSOURCE")
+			for _, s := range c.Settings() {
+				fmt.Fprintf(w, "%s\t%s\t%s\n", s.Name, s.Value, s.Source)
+			}
+			return w.Flush()
+		}}
+	config.AddFlags(cmd.Flags(), append(serverFlags(), "server", "ca-file", "project")...)
+	a.outputFlag(cmd)
+	return cmd
+}

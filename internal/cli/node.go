@@ -1,0 +1,159 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/errandhq/errand/internal/auth"
+	"github.com/errandhq/errand/internal/catalog"
+	"github.com/errandhq/errand/internal/config"
+	"github.com/errandhq/errand/internal/server"
+	"github.com/errandhq/errand/internal/sqlite"
+	"github.com/errandhq/errand/internal/tasks"
+	"github.com/errandhq/errand/internal/wire"
+	"github.com/errandhq/errand/internal/wire/dcs"
+	"github.com/errandhq/errand/internal/wire/dms"
+)
+
+// node is a whole server in this process: a store, the rules over it, and what
+// listens.
+type node struct {
+	store *sqlite.Store
+	tasks *tasks.Service
+	dir   *auth.Directory
+	srv   *server.Server
+	certs *server.Certs // nil without TLS
+	log   *slog.Logger
+	urls  []string // of the listeners
+}
+
+// openNode puts a server together and binds its listeners. Nothing is answered
+// before run.
+func openNode(ctx context.Context, c *config.Config, log *slog.Logger) (*node, error) {
+	store, err := sqlite.Open(c.SQLitePath(), sqlite.Options{Log: log})
+	if err != nil {
+		return nil, err
+	}
+	n := &node{store: store, log: log}
+	if err := n.build(ctx, c); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return n, nil
+}
+
+func (n *node) build(ctx context.Context, c *config.Config) error {
+	sealer, err := auth.OpenSealer(c.MasterKey, c.KeyFile)
+	if err != nil {
+		return err
+	}
+	if n.dir, err = auth.OpenDirectory(ctx, n.store, sealer, time.Now); err != nil {
+		return err
+	}
+	if c.TLSCert != "" {
+		if n.certs, err = server.NewCerts(c.TLSCert, c.TLSKey, n.log); err != nil {
+			return err
+		}
+	}
+	n.tasks = tasks.New(n.store, time.Now)
+	router := n.router(c)
+	n.srv = server.New(server.Options{
+		Handler: router, Fail: router.Fail, Ready: n.store.Ping, Certs: n.certs,
+		Log: n.log, Version: Version(), StopTimeout: time.Duration(c.StopTimeout),
+	})
+	var listeners []server.Listener
+	for _, l := range c.Listen {
+		listeners = append(listeners, server.Listener{Addr: l.Addr, Dialect: l.Dialect})
+	}
+	n.urls, err = n.srv.Listen(ctx, listeners...)
+	return err
+}
+
+// router returns the dialects behind the choice between them.
+func (n *node) router(c *config.Config) *wire.Router {
+	who := auth.NewAuthenticator(n.dir)
+	hosts := map[string]string{}
+	for _, h := range c.Hosts {
+		hosts[h.Name] = h.Dialect
+	}
+	return &wire.Router{
+		Auth:     who,
+		Instance: n.tasks.Instance,
+		Families: []*wire.Family{
+			dms.NewFamily(n.tasks, catalog.Builtin(), dms.Options{NumericStepTimes: c.NumericStepTimes}, who),
+			dcs.NewFamily(n.tasks, dcs.Options{LegacyCodes: c.LegacyDCSCodes}, who),
+		},
+		Default: c.DefaultDialect,
+		Hosts:   hosts,
+	}
+}
+
+// run answers requests until ctx is done, and then closes everything.
+func (n *node) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		for {
+			select {
+			case <-hangups:
+				n.reload()
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	err := n.srv.Run(ctx)
+	cancel()
+	<-watched
+	signal.Stop(hangups)
+	return errors.Join(err, n.store.Close())
+}
+
+// reload takes up what can change without a restart.
+func (n *node) reload() {
+	if n.certs == nil {
+		n.log.Info("SIGHUP: there is nothing to reload without TLS")
+		return
+	}
+	if err := n.certs.Reload(); err != nil {
+		n.log.Error("SIGHUP: certificate not reloaded; the one in use stays", "error", err)
+		return
+	}
+	n.log.Info("SIGHUP: certificate reloaded")
+}
+
+// close gives up a node that never ran.
+func (n *node) close() error {
+	n.srv.Close()
+	return n.store.Close()
+}
+
+// newLog returns the log that the settings ask for.
+func newLog(c *config.Config, w io.Writer) *slog.Logger {
+	o := &slog.HandlerOptions{Level: c.LogLevel}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// announce prints where the server listens, in lines that programs can read.
+func (n *node) announce(w io.Writer, c *config.Config) {
+	for i, url := range n.urls {
+		fmt.Fprintf(w, "listening on %s", url)
+		if d := c.Listen[i].Dialect; d != "" {
+			fmt.Fprintf(w, " (%s)", d)
+		}
+		fmt.Fprintln(w)
+	}
+	fmt.Fprintln(w, "ready")
+}
