@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -20,6 +23,7 @@ import (
 	"github.com/errandhq/errand/internal/wire"
 	"github.com/errandhq/errand/internal/wire/dcs"
 	"github.com/errandhq/errand/internal/wire/dms"
+	"github.com/errandhq/errand/internal/wire/native"
 )
 
 // node is a whole server in this process: a store, the rules over it, and what
@@ -64,7 +68,7 @@ func (n *node) build(ctx context.Context, c *config.Config) error {
 	n.tasks = tasks.New(n.store, time.Now)
 	router := n.router(c)
 	n.srv = server.New(server.Options{
-		Handler: router, Fail: router.Fail, Ready: n.store.Ping, Certs: n.certs,
+		Handler: router, Fail: router.Fail, MaxBody: maxBody, Ready: n.store.Ping, Certs: n.certs,
 		Log: n.log, Version: Version(), StopTimeout: time.Duration(c.StopTimeout),
 	})
 	var listeners []server.Listener
@@ -91,7 +95,19 @@ func (n *node) router(c *config.Config) *wire.Router {
 		},
 		Default: c.DefaultDialect,
 		Hosts:   hosts,
+		Native: native.New(native.Deps{
+			Tasks: n.tasks, Directory: n.dir, Auth: who, Now: time.Now,
+			Store: n.store, BackupDir: filepath.Dir(c.SQLitePath()),
+		}),
 	}
+}
+
+// maxBody lets our own API take longer imports than the provider takes requests.
+func maxBody(r *http.Request) int64 {
+	if strings.HasPrefix(r.URL.Path, "/api/") {
+		return native.MaxImport
+	}
+	return server.MaxBody
 }
 
 // run answers requests until ctx is done, and then closes everything.

@@ -43,14 +43,15 @@ func (s *Server) Bound(dialect string) http.Handler {
 }
 
 func (s *Server) serve(q *request, r *http.Request) {
-	if err := oversize(r); err != nil {
+	maxBody := s.MaxBody(r)
+	if err := oversize(r, maxBody); err != nil {
 		// What was not read would be taken for the next request.
 		q.Header().Set("Connection", "close")
 		s.Fail(q, r, err)
 		return
 	}
 	if r.Body != nil && r.Body != http.NoBody {
-		r.Body = &body{http.MaxBytesReader(q.ResponseWriter, r.Body, MaxBody)}
+		r.Body = &body{http.MaxBytesReader(q.ResponseWriter, r.Body, maxBody), maxBody}
 	}
 	if op := s.ops[r.URL.Path]; op != nil {
 		q.exchange.Dialect, q.exchange.Route = "server", "GET "+r.URL.Path
@@ -66,7 +67,7 @@ func (s *Server) serve(q *request, r *http.Request) {
 }
 
 // oversize reports what of r is larger than any client has reason to send.
-func oversize(r *http.Request) error {
+func oversize(r *http.Request, maxBody int64) error {
 	if len(r.RequestURI) > MaxURI {
 		return errand.Errorf(errand.Invalid, "uri_size", "the request's address is longer than %d bytes", MaxURI)
 	}
@@ -79,23 +80,26 @@ func oversize(r *http.Request) error {
 	if n > MaxHeader {
 		return errand.Errorf(errand.Invalid, "header_size", "the request's headers are longer than %d bytes", MaxHeader)
 	}
-	if r.ContentLength > MaxBody {
-		return bodyTooLarge()
+	if r.ContentLength > maxBody {
+		return bodyTooLarge(maxBody)
 	}
 	return nil
 }
 
-func bodyTooLarge() *errand.Error {
-	return errand.Errorf(errand.Invalid, "body_size", "the request's body is larger than %d bytes", MaxBody)
+func bodyTooLarge(limit int64) *errand.Error {
+	return errand.Errorf(errand.Invalid, "body_size", "the request's body is larger than %d bytes", limit)
 }
 
 // body says in our own words that it is too large.
-type body struct{ io.ReadCloser }
+type body struct {
+	io.ReadCloser
+	max int64
+}
 
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		err = bodyTooLarge()
+		err = bodyTooLarge(b.max)
 	}
 	return n, err
 }

@@ -21,7 +21,7 @@ import (
 const (
 	MaxURI    = 8 << 10  // bytes of the request's target
 	MaxHeader = 32 << 10 // bytes of all header names and values
-	MaxBody   = 12 << 20 // bytes; what the provider's gateway takes in a signed request
+	MaxBody   = 12 << 20 // bytes, where Options.MaxBody says nothing else; what the provider's gateway takes
 
 	// maxRead is where net/http itself gives up on a header: well above
 	// MaxHeader, so that the answer is ours and in the client's dialect.
@@ -40,6 +40,10 @@ type Options struct {
 
 	// Fail answers r with err in the words of the dialect that r is meant for.
 	Fail func(w http.ResponseWriter, r *http.Request, err error)
+
+	// MaxBody returns the longest body that r may have. Nil stands for the
+	// constant of the same name for all.
+	MaxBody func(r *http.Request) int64
 
 	Ready   func(context.Context) error // nil: always ready
 	OpenAPI []byte                      // served at /openapi.yaml, or nil
@@ -79,6 +83,9 @@ type binding struct {
 func New(o Options) *Server {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.MaxBody == nil {
+		o.MaxBody = func(*http.Request) int64 { return MaxBody }
 	}
 	s := &Server{Options: o, metrics: newMetrics(o.Version)}
 	s.ops = s.operations()
