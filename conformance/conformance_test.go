@@ -1,0 +1,101 @@
+// Package conformance runs the provider's own SDKs, as users install them,
+// against the errand binary, and writes down what works in docs/conformance.md.
+//
+// Each release of an SDK gets a project, users, keys, instances and records of
+// its own, and a script of calls. A small program in the SDK's language makes
+// the calls and reports what the SDK returned or raised; what must come of each
+// call is decided here, once for all of them.
+package conformance
+
+import (
+	"bufio"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestSDKs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("installs SDKs")
+	}
+	srv := startServer(t)
+	table := newTable()
+	t.Run("clients", func(t *testing.T) { // returns when every client is done
+		for _, c := range clients {
+			t.Run(c.String(), func(t *testing.T) {
+				t.Parallel()
+				measure(t, srv, c, table)
+			})
+		}
+		t.Run("Terraform loops", func(t *testing.T) {
+			t.Parallel()
+			terraformLoops(t, srv, table)
+		})
+	})
+	if !t.Failed() {
+		table.compare(t)
+	}
+}
+
+// measure runs the script of one client and fills in its column of the table.
+func measure(t *testing.T, srv *server, c client, table *table) {
+	argv := c.ready(t)
+	w := newWorld(c.String())
+	srv.build(t, w)
+	checks := newScript(w, srv.endpoints)
+	reports := runScript(t, argv, checks)
+	for i, k := range checks {
+		s := reports[k.ID]
+		err := k.want(c, s)
+		if err == nil && s.Error != nil && !srv.log.await(s.Error.RequestID) {
+			t.Errorf("%s: request id %s is not in the server's log", k.row, s.Error.RequestID)
+		}
+		cause := table.record(c, k.row, s.Absent != "", err)
+		if s.Absent == "" && err != nil && cause == "" {
+			t.Errorf("%s (call %d, %s.%s %v): %v", k.row, i, k.Service, k.Method, k.Args, err)
+		}
+	}
+}
+
+// runScript has a client make its calls and returns its reports by call.
+func runScript(t *testing.T, argv []string, checks []check) map[string]seen {
+	t.Helper()
+	calls := make([]call, len(checks))
+	for i, k := range checks {
+		calls[i] = k.call
+	}
+	data, err := json.Marshal(calls)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	script, results := filepath.Join(dir, "script.json"), filepath.Join(dir, "results.jsonl")
+	if err := os.WriteFile(script, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := command(t.Context(), dir, nil, argv[0], append(argv[1:], script, results)...); err != nil {
+		t.Errorf("the client did not come to its end: %v", err)
+	}
+	f, err := os.Open(results)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	reports := map[string]seen{}
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var s seen
+		if err := json.Unmarshal(lines.Bytes(), &s); err != nil {
+			t.Fatalf("report %s: %v", lines.Bytes(), err)
+		}
+		reports[s.ID] = s
+	}
+	for _, k := range checks {
+		if _, there := reports[k.ID]; !there {
+			reports[k.ID] = seen{ID: k.ID, Crash: "the client ended before this call"}
+		}
+	}
+	return reports
+}

@@ -1,0 +1,3 @@
+module github.com/errandhq/errand/conformance
+
+go 1.26

@@ -1,0 +1,168 @@
+package conformance
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// upstream holds the red cells that are not ours to mend, with the reason. A
+// red cell that is not here fails the test, and so does a cell here that is
+// not red.
+var upstream = map[cellKey]string{}
+
+type cellKey struct{ row, client string }
+
+// table is what was measured, by row and client.
+type table struct {
+	mu    sync.Mutex
+	rows  []string
+	cells map[cellKey]cell
+	loops []string // Terraform's loops that ended well
+}
+
+type cell struct{ made, failed int }
+
+// newTable returns an empty table with the rows of every script.
+func newTable() *table {
+	t := &table{cells: map[cellKey]cell{}}
+	for _, k := range newScript(newWorld(""), endpoints{}) {
+		if !slices.Contains(t.rows, k.row) {
+			t.rows = append(t.rows, k.row)
+		}
+	}
+	return t
+}
+
+// record counts a call for its cell. It returns the known cause if the cell is
+// known to be red.
+func (t *table) record(c client, row string, absent bool, err error) (cause string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k := cellKey{row, c.String()}
+	v := t.cells[k]
+	if !absent {
+		v.made++
+		if err != nil {
+			v.failed++
+		}
+	}
+	t.cells[k] = v
+	return upstream[k]
+}
+
+func (v cell) String() string {
+	switch {
+	case v.made == 0:
+		return "–"
+	case v.failed > 0:
+		return "✗"
+	}
+	return "✓"
+}
+
+const page = "../docs/conformance.md"
+
+// compare holds the committed page against what was measured, or writes it if
+// the environment has UPDATE.
+func (t *table) compare(tt *testing.T) {
+	for k := range upstream {
+		if t.cells[k].failed == 0 {
+			tt.Errorf("%s with %s works now: take it out of the table of upstream's faults", k.row, k.client)
+		}
+	}
+	got := t.render()
+	if os.Getenv("UPDATE") != "" {
+		if err := os.WriteFile(page, []byte(got), 0o644); err != nil {
+			tt.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(page)
+	if err != nil {
+		tt.Fatal(err)
+	}
+	if string(want) != got {
+		tt.Errorf("docs/conformance.md is not what was measured; run `UPDATE=1 go test ./...` in conformance and read the difference.\nmeasured:\n%s", got)
+	}
+}
+
+const head = `# Conformance
+
+What the provider's own SDKs do against Errand. Made by ` + "`conformance/`" + `, which runs each release as users install
+it against the binary, gives it instances and records of its own, and compares every member of every answer and every
+error (status, code, message, request id) with what was put in. Do not edit: ` + "`UPDATE=1 go test ./...`" + ` in
+` + "`conformance/`" + ` writes this page, and the same command without UPDATE fails if the page is not what it measures.
+
+✓ every call of the row gave exactly what it must · ✗ it did not, see below · – the release has no such call or parameter
+
+| SDK | packages | notes |
+|---|---|---|
+| Go | ` + "`github.com/huaweicloud/huaweicloud-sdk-go-v3`" + ` | |
+| Python | ` + "`huaweicloudsdkkafka`, `…rocketmq`, `…rabbitmq`, `…dcs`, `…core`" + ` | |
+| Java | ` + "`com.huaweicloud.sdk:huaweicloud-sdk-kafka`, `…-rocketmq`, `…-rabbitmq`, `…-dcs`" + ` | The column 3.1.143 has DCS 3.1.130, the newest there is. Releases 3.0.x cannot be installed: their parent POM was never published. |
+| Node | ` + "`@huaweicloud/huaweicloud-sdk-kafka`, `…-rocketmq`" + ` | There are no packages for RabbitMQ and DCS. 3.1.215 asks for a core that was never published; 3.1.211 is put in its place, with ` + "`uuid`" + `, which it loads and does not name. |
+
+None of the SDKs takes a token (X-Auth-Token); the loops of Terraform below do.
+`
+
+func (t *table) render() string {
+	var b strings.Builder
+	b.WriteString(head)
+	for _, s := range services {
+		fmt.Fprintf(&b, "\n## %s\n\n|", s.title)
+		for _, c := range clients {
+			fmt.Fprintf(&b, " | %s", c)
+		}
+		b.WriteString(" |\n|---|" + strings.Repeat(":-:|", len(clients)) + "\n")
+		for _, row := range t.rows {
+			short, ours := strings.CutPrefix(row, s.title+": ")
+			if !ours {
+				continue
+			}
+			fmt.Fprintf(&b, "| %s", short)
+			for _, c := range clients {
+				fmt.Fprintf(&b, " | %s", t.cells[cellKey{row, c.String()}])
+			}
+			b.WriteString(" |\n")
+		}
+	}
+	t.renderCauses(&b)
+	t.renderLoops(&b)
+	return b.String()
+}
+
+func (t *table) renderCauses(b *strings.Builder) {
+	if len(upstream) == 0 {
+		return
+	}
+	b.WriteString("\n## Why a cell is red\n\n| call | client | upstream's reason |\n|---|---|---|\n")
+	byName := func(a, b cellKey) int { return strings.Compare(a.row+a.client, b.row+b.client) }
+	for _, k := range slices.SortedFunc(maps.Keys(upstream), byName) {
+		fmt.Fprintf(b, "| %s | %s | %s |\n", k.row, k.client, upstream[k])
+	}
+}
+
+func (t *table) renderLoops(b *strings.Builder) {
+	b.WriteString(`
+## Terraform
+
+Terraform and its provider are not run here: the provider's client library is not to be had from the Go module proxy.
+What its data sources and waiters ask for, and when they stop, is re-enacted with plain HTTP and a token:
+
+`)
+	slices.Sort(t.loops)
+	for _, l := range t.loops {
+		fmt.Fprintf(b, "- ✓ %s\n", l)
+	}
+}
+
+func (t *table) looped(what string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.loops = append(t.loops, what)
+}
