@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"context"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/errandhq/errand"
 	"github.com/errandhq/errand/internal/auth"
+	"github.com/errandhq/errand/internal/sqlite"
 )
 
 var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -117,4 +119,16 @@ func wantError(t testing.TB, what string, err error, kind errand.Kind, subject s
 	}
 }
 
-func openStore(testing.TB) auth.Store { return newMemStore() }
+func openStore(t testing.TB) auth.Store {
+	t.Helper()
+	store, err := sqlite.Open(filepath.Join(t.TempDir(), "errand.db"), sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return store
+}
