@@ -1,0 +1,337 @@
+package errand_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/errandhq/errand"
+	"github.com/errandhq/errand/internal/auth"
+	"github.com/errandhq/errand/internal/catalog"
+	"github.com/errandhq/errand/internal/server"
+	"github.com/errandhq/errand/internal/signature"
+	"github.com/errandhq/errand/internal/sqlite"
+	"github.com/errandhq/errand/internal/tasks"
+	"github.com/errandhq/errand/internal/wire"
+	"github.com/errandhq/errand/internal/wire/dcs"
+	"github.com/errandhq/errand/internal/wire/dms"
+)
+
+var (
+	benchTasks = flag.Int("tasks", 1_000_000, "how many tasks the benchmark's database holds")
+	benchDir   = flag.String("dir", "", "where to keep the benchmark's database for the next run; empty: nowhere")
+)
+
+// The shape of the benchmark's history: one hot instance with a tenth of all
+// tasks, the others share the rest, over a year.
+const (
+	benchInstances = 1000
+	benchYear      = 365 * 24 * time.Hour
+)
+
+func benchInstance(i int) string { return fmt.Sprintf("00000000-0000-4000-8000-%012d", i) }
+
+var benchEpoch = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// BenchmarkHTTP measures the server as a client meets it: signed requests over
+// loopback to the handler that is shipped, next to a constant answer of the
+// same size from the same server. The load generator shares the machine; it
+// writes bytes made beforehand and reads as little as it can. Run it with
+// make bench.
+func BenchmarkHTTP(b *testing.B) {
+	h := newBenchServer(b)
+	list := func(i int, query string) string {
+		return "/v2/" + h.project + "/instances/" + benchInstance(i) + "/tasks?limit=10" + query
+	}
+	some := func(query string) []string {
+		var all []string
+		for i := range 100 {
+			all = append(all, list(1+i*7, query))
+		}
+		return all
+	}
+	month := "&begin_time=20250601000000&end_time=20250701000000"
+	deep := "&offset=" + strconv.Itoa(*benchTasks/10*9/10)
+	for _, c := range []struct {
+		name   string
+		paths  []string
+		anyone bool
+	}{
+		{"constant", []string{"/constant"}, true},
+		{"list", some(""), false},
+		{"list-month", some(month), false},
+		{"list-hot", []string{list(0, "")}, false},
+		{"list-hot-deep", []string{list(0, deep)}, false},
+		{"show", h.shows, false},
+		{"constant-again", []string{"/constant"}, true},
+	} {
+		for _, conns := range []int{1, 32} {
+			b.Run(fmt.Sprintf("%s/c=%d", c.name, conns), func(b *testing.B) { h.load(b, c.paths, nil, conns) })
+		}
+	}
+	for _, conns := range []int{1, 16, 64} {
+		b.Run(fmt.Sprintf("import-1/c=%d", conns), func(b *testing.B) { h.load(b, nil, h.importOne, conns) })
+	}
+}
+
+type benchServer struct {
+	addr            string
+	project         string
+	access, secret  string
+	shows           []string
+	svc             *tasks.Service
+	nextImport      atomic.Int64
+	importPrincipal errand.Principal
+}
+
+func newBenchServer(b *testing.B) *benchServer {
+	b.Helper()
+	dir := *benchDir
+	if dir == "" {
+		dir = b.TempDir()
+	}
+	store, err := sqlite.Open(filepath.Join(dir, "errand.db"), sqlite.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = store.Close() })
+	sealer, err := auth.OpenSealer("", filepath.Join(dir, "errand.key"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx := context.Background()
+	directory, err := auth.OpenDirectory(ctx, store, sealer, time.Now)
+	if err != nil {
+		b.Fatal(err)
+	}
+	h := &benchServer{svc: tasks.New(store, time.Now)}
+	h.credentials(b, directory, filepath.Join(dir, "bench-key"))
+	h.fill(b)
+
+	authn := auth.NewAuthenticator(directory)
+	router := &wire.Router{Auth: authn, Instance: h.svc.Instance, Default: dms.Name, Families: []*wire.Family{
+		dms.NewFamily(h.svc, catalog.Builtin(), dms.Options{}, authn), dcs.NewFamily(h.svc, dcs.Options{}, authn),
+	}}
+	constant := bytes.Repeat([]byte("x"), 2900)
+	mux := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/constant":
+			w.Header()["Content-Type"] = []string{"application/json"}
+			w.Header()["Content-Length"] = []string{"2900"}
+			_, _ = w.Write(constant)
+		case "/import": // the durable write of one record, without a wire format around it
+			h.serveImport(w, r)
+		default:
+			router.ServeHTTP(w, r)
+		}
+	})
+	s := server.New(server.Options{Handler: mux, Fail: router.Fail, Log: slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	srv := httptest.NewServer(s.Bound(""))
+	b.Cleanup(srv.Close)
+	h.addr = srv.Listener.Addr().String()
+	return h
+}
+
+// credentials keeps the key of a database that is used again.
+func (h *benchServer) credentials(b *testing.B, d *auth.Directory, file string) {
+	b.Helper()
+	err := d.Bootstrap(context.Background(), "bench", func(f auth.First) error {
+		return os.WriteFile(file, []byte(f.Project.ID+" "+f.Key.Access+" "+f.Key.Secret), 0o600)
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, err := fmt.Sscan(string(data), &h.project, &h.access, &h.secret); err != nil {
+		b.Fatal(err)
+	}
+	h.importPrincipal = errand.Principal{User: errand.User{ID: "bench", Name: "bench"}, Project: h.project, Role: errand.Admin}
+}
+
+// fill makes the history unless it is there already.
+func (h *benchServer) fill(b *testing.B) {
+	b.Helper()
+	ctx := context.Background()
+	if _, total, err := h.svc.Instances(ctx, h.importPrincipal, h.project, 0, 1); err != nil {
+		b.Fatal(err)
+	} else if total == 0 {
+		began := time.Now()
+		rnd := rand.New(rand.NewPCG(1, 2))
+		for i := range benchInstances {
+			in := errand.Instance{Project: h.project, ID: benchInstance(i), Name: fmt.Sprintf("instance %d", i), Engine: errand.Kafka}
+			if _, err := h.svc.Register(ctx, h.importPrincipal, in); err != nil {
+				b.Fatal(err)
+			}
+			n := (*benchTasks - *benchTasks/10) / (benchInstances - 1)
+			if i == 0 {
+				n = *benchTasks / 10
+			}
+			for done := 0; done < n; {
+				batch := make([]*errand.Task, 0, 1000)
+				for ; done < n && len(batch) < cap(batch); done++ {
+					at := benchEpoch.Add(time.Duration(rnd.Int64N(int64(benchYear))))
+					batch = append(batch, benchTask(errand.NewID(at), at))
+				}
+				if _, err := h.svc.Import(ctx, h.importPrincipal, h.project, benchInstance(i), batch); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+		b.Logf("%d tasks over %d instances made in %v", *benchTasks, benchInstances, time.Since(began).Round(time.Second))
+	}
+	for i := range 100 {
+		p, err := h.svc.List(ctx, h.importPrincipal, errand.Filter{Project: h.project, Instance: benchInstance(1 + i*7), Limit: 1, Offset: i % 10})
+		if err != nil || len(p.Tasks) != 1 {
+			b.Fatalf("list: %v", err)
+		}
+		h.shows = append(h.shows, "/v2/"+h.project+"/instances/"+benchInstance(1+i*7)+"/tasks/"+p.Tasks[0].ID)
+	}
+}
+
+func benchTask(id string, at time.Time) *errand.Task {
+	at = at.Truncate(time.Microsecond)
+	return &errand.Task{
+		ID: id, JobID: id, Operation: "bindInstancePublicIp", User: errand.User{ID: "3df5acbc24a54fadb62a043c9000a307", Name: "paas_dms"},
+		Params: `{"public_ip_id":"1aea7aed-e7d8-40ea-b3de-6f3ee9d5db9f","public_ip_address":"100.93.2.18","enable_public_ip":true}`,
+		Status: errand.Succeeded, Origin: &errand.Origin{Status: "SUCCESS"}, CreatedAt: at, UpdatedAt: at.Add(5 * time.Second),
+	}
+}
+
+// serveImport stores one record durably before it answers.
+func (h *benchServer) serveImport(w http.ResponseWriter, r *http.Request) {
+	n := int(h.nextImport.Add(1))
+	now := time.Now()
+	_, err := h.svc.Import(r.Context(), h.importPrincipal, h.project, benchInstance(n%benchInstances), []*errand.Task{benchTask(errand.NewID(now), now)})
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header()["Content-Length"] = []string{"2"}
+	_, _ = w.Write([]byte("{}"))
+}
+
+func (h *benchServer) importOne() string { return "/import" }
+
+// request returns the bytes of a signed GET.
+func (h *benchServer) request(b *testing.B, path string) []byte {
+	b.Helper()
+	r, err := http.NewRequest("GET", "http://"+h.addr+path, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	r.Header.Set("User-Agent", "huaweicloud-usdk-go/3.0")
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("X-Project-Id", h.project)
+	if err := signature.Sign(r, h.access, h.secret, nil, time.Now()); err != nil {
+		b.Fatal(err)
+	}
+	var buf bytes.Buffer
+	fmt.Fprintf(&buf, "GET %s HTTP/1.1\r\nHost: %s\r\n", path, h.addr)
+	_ = r.Header.Write(&buf)
+	buf.WriteString("\r\n")
+	return buf.Bytes()
+}
+
+// load sends b.N requests over conns connections and reports rate, latency and
+// allocations of the whole process, the generator's own few included.
+func (h *benchServer) load(b *testing.B, paths []string, next func() string, conns int) {
+	if next != nil {
+		paths = []string{next()}
+	}
+	var requests [][]byte
+	for _, p := range paths {
+		requests = append(requests, h.request(b, p))
+	}
+	var left, failed atomic.Int64
+	left.Store(int64(b.N))
+	latencies := make([][]time.Duration, conns)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	b.ResetTimer()
+	var wg sync.WaitGroup
+	for c := range conns {
+		latencies[c] = make([]time.Duration, 0, b.N/conns+16)
+		wg.Go(func() {
+			conn, err := net.Dial("tcp", h.addr)
+			if err != nil {
+				failed.Add(1)
+				return
+			}
+			defer conn.Close()
+			in := bufio.NewReaderSize(conn, 16<<10)
+			for i := c; left.Add(-1) >= 0; i++ {
+				begin := time.Now()
+				if err := roundTrip(conn, in, requests[i%len(requests)]); err != nil {
+					b.Log(err)
+					failed.Add(1)
+					return
+				}
+				latencies[c] = append(latencies[c], time.Since(begin))
+			}
+		})
+	}
+	wg.Wait()
+	b.StopTimer()
+	runtime.ReadMemStats(&after)
+	if failed.Load() > 0 {
+		b.Fatalf("%d connections failed", failed.Load())
+	}
+	all := slices.Concat(latencies...)
+	slices.Sort(all)
+	b.ReportMetric(float64(len(all))/b.Elapsed().Seconds(), "req/s")
+	b.ReportMetric(float64(all[len(all)/2].Microseconds()), "p50-µs")
+	b.ReportMetric(float64(all[len(all)*99/100].Microseconds()), "p99-µs")
+	b.ReportMetric(float64(after.Mallocs-before.Mallocs)/float64(b.N), "mallocs/req")
+	b.ReportMetric(0, "ns/op")
+}
+
+// roundTrip writes a request and reads the answer, which must be a 200 with a
+// Content-Length.
+func roundTrip(conn net.Conn, in *bufio.Reader, request []byte) error {
+	if _, err := conn.Write(request); err != nil {
+		return err
+	}
+	length := -1
+	for first := true; ; first = false {
+		line, err := in.ReadSlice('\n')
+		if err != nil {
+			return err
+		}
+		switch {
+		case first && !bytes.HasPrefix(line, []byte("HTTP/1.1 200")):
+			rest, _ := in.Peek(min(in.Buffered(), 500))
+			return fmt.Errorf("answer %s %s", line, rest)
+		case len(line) > 16 && bytes.EqualFold(line[:15], []byte("content-length:")):
+			length = 0
+			for _, c := range bytes.TrimSpace(line[15:]) {
+				length = length*10 + int(c-'0')
+			}
+		case len(bytes.TrimSpace(line)) == 0:
+			if length < 0 {
+				return fmt.Errorf("answer without a length")
+			}
+			_, err := in.Discard(length)
+			return err
+		}
+	}
+}
