@@ -31,7 +31,8 @@ func NewFamily(svc *tasks.Service, operations []errand.Operation, o Options, aut
 	for _, e := range []errand.Engine{errand.Kafka, errand.RocketMQ, errand.RabbitMQ} {
 		f.ByEngine[e] = newDialect(e, svc, operations, o, auth)
 	}
-	f.Base = f.ByEngine[errand.Kafka]
+	f.Base = newDialect(errand.Kafka, svc, operations, o, auth)
+	f.Base.Name = Name // what it answers is about no engine that is known
 	return f
 }
 
