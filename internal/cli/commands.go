@@ -6,6 +6,12 @@ import "github.com/spf13/cobra"
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
 		a.serveCmd(),
+		a.importCmd(),
+		a.instanceCmd(),
+		a.projectCmd(),
+		a.userCmd(),
+		a.keyCmd(),
+		a.backupCmd(),
 		a.configCmd(),
 		a.versionCmd(),
 	}

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/errandhq/errand/api"
 	"github.com/errandhq/errand/internal/auth"
 	"github.com/errandhq/errand/internal/catalog"
 	"github.com/errandhq/errand/internal/config"
@@ -69,7 +70,7 @@ func (n *node) build(ctx context.Context, c *config.Config) error {
 	router := n.router(c)
 	n.srv = server.New(server.Options{
 		Handler: router, Fail: router.Fail, MaxBody: maxBody, Ready: n.store.Ping, Certs: n.certs,
-		Log: n.log, Version: Version(), StopTimeout: time.Duration(c.StopTimeout),
+		OpenAPI: api.OpenAPI, Log: n.log, Version: Version(), StopTimeout: time.Duration(c.StopTimeout),
 	})
 	var listeners []server.Listener
 	for _, l := range c.Listen {
@@ -81,7 +82,8 @@ func (n *node) build(ctx context.Context, c *config.Config) error {
 
 // router returns the dialects behind the choice between them.
 func (n *node) router(c *config.Config) *wire.Router {
-	who := auth.NewAuthenticator(n.dir)
+	who, importers := auth.NewAuthenticator(n.dir), auth.NewAuthenticator(n.dir)
+	importers.MaxBody = native.MaxImport
 	hosts := map[string]string{}
 	for _, h := range c.Hosts {
 		hosts[h.Name] = h.Dialect
@@ -96,7 +98,7 @@ func (n *node) router(c *config.Config) *wire.Router {
 		Default: c.DefaultDialect,
 		Hosts:   hosts,
 		Native: native.New(native.Deps{
-			Tasks: n.tasks, Directory: n.dir, Auth: who, Now: time.Now,
+			Tasks: n.tasks, Directory: n.dir, Auth: importers, Now: time.Now,
 			Store: n.store, BackupDir: filepath.Dir(c.SQLitePath()),
 		}),
 	}

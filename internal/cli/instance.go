@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/errandhq/errand"
+)
+
+// instanceJSON is an instance in -o json.
+type instanceJSON struct {
+	Project    string            `json:"project"`
+	ID         string            `json:"id"`
+	Name       string            `json:"name"`
+	Engine     errand.Engine     `json:"engine"`
+	Attributes map[string]string `json:"attributes,omitempty"`
+	CreatedAt  time.Time         `json:"created_at"`
+}
+
+func (a *app) instanceCmd() *cobra.Command {
+	return group("instance", "Register, list and forget instances", a.instanceAdd(), a.instanceList(), a.instanceShow(), a.instanceForget())
+}
+
+func (a *app) instanceAdd() *cobra.Command {
+	var i errand.Instance
+	var engine string
+	var attrs []string
+	cmd := a.clientCmd("add", "Register an instance", cobra.NoArgs, func(ctx context.Context, s *session, _ []string) (err error) {
+		i.Engine = errand.Engine(engine)
+		if i.Attributes, err = pairs("attr", attrs); err != nil {
+			return err
+		}
+		if i.Project, err = s.project(ctx); err != nil {
+			return err
+		}
+		added, err := s.Register(ctx, i)
+		if err != nil {
+			return err
+		}
+		return a.instances([]errand.Instance{added}, true)
+	})
+	f := cmd.Flags()
+	f.StringVar(&i.ID, "id", "", "`UUID` that the instance has")
+	f.StringVar(&i.Name, "name", "", "its name")
+	f.StringVar(&engine, "engine", "", "what it runs: kafka, rocketmq, rabbitmq or redis")
+	f.StringArrayVar(&attrs, "attr", nil, "a fact about it, as `NAME=VALUE`; may be given several times")
+	for _, name := range []string{"id", "name", "engine"} {
+		_ = cmd.MarkFlagRequired(name)
+	}
+	return cmd
+}
+
+func (a *app) instanceList() *cobra.Command {
+	return a.clientCmd("list", "List the instances of a project", cobra.NoArgs, func(ctx context.Context, s *session, _ []string) error {
+		project, err := s.project(ctx)
+		if err != nil {
+			return err
+		}
+		all := []errand.Instance{}
+		for {
+			page, total, err := s.Instances(ctx, project, len(all), 0)
+			if err != nil {
+				return err
+			}
+			all = append(all, page...)
+			if len(page) == 0 || len(all) >= total {
+				return a.instances(all, false)
+			}
+		}
+	})
+}
+
+func (a *app) instanceShow() *cobra.Command {
+	return a.clientCmd("show INSTANCE", "Show an instance", cobra.ExactArgs(1), func(ctx context.Context, s *session, args []string) error {
+		project, err := s.project(ctx)
+		if err != nil {
+			return err
+		}
+		i, err := s.Instance(ctx, project, args[0])
+		if err != nil {
+			return err
+		}
+		return a.instances([]errand.Instance{i}, true)
+	})
+}
+
+func (a *app) instanceForget() *cobra.Command {
+	cmd := a.clientCmd("forget INSTANCE", "Remove an instance and all its records", cobra.ExactArgs(1), func(ctx context.Context, s *session, args []string) error {
+		project, err := s.project(ctx)
+		if err != nil {
+			return err
+		}
+		if err := s.Forget(ctx, project, args[0]); err != nil {
+			return err
+		}
+		return a.done("forgot instance %s", args[0])
+	})
+	cmd.Long = "Remove an instance and all its records. Nothing brings them back but a backup."
+	return cmd
+}
+
+// instances prints a list, or the one instance that a command is about.
+func (a *app) instances(list []errand.Instance, one bool) error {
+	out := []instanceJSON{}
+	var rows [][]string
+	for _, i := range list {
+		out = append(out, instanceJSON(i))
+		var attrs []string
+		for _, name := range slices.Sorted(maps.Keys(i.Attributes)) {
+			attrs = append(attrs, fmt.Sprintf("%s=%s", name, i.Attributes[name]))
+		}
+		rows = append(rows, []string{i.ID, i.Name, string(i.Engine), stamp(i.CreatedAt), strings.Join(attrs, " ")})
+	}
+	var v any = out
+	if one {
+		v = out[0]
+	}
+	return a.print(v, []string{"ID", "NAME", "ENGINE", "REGISTERED", "ATTRIBUTES"}, rows)
+}

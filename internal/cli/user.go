@@ -1,0 +1,142 @@
+package cli
+
+import (
+	"context"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/errandhq/errand"
+	"github.com/errandhq/errand/client"
+)
+
+func (a *app) userCmd() *cobra.Command {
+	return group("user", "Add, list and change users", a.userAdd(), a.userList(), a.userSet())
+}
+
+func (a *app) userAdd() *cobra.Command {
+	var n client.NewUser
+	var roles []string
+	var password bool
+	cmd := a.clientCmd("add NAME", "Add a user", cobra.ExactArgs(1), func(ctx context.Context, s *session, args []string) (err error) {
+		n.Name = args[0]
+		if n.Roles, err = readRoles(roles); err != nil {
+			return err
+		}
+		if password {
+			if n.Password, err = a.readPassword(); err != nil {
+				return err
+			}
+		}
+		u, err := s.AddUser(ctx, n)
+		if err != nil {
+			return err
+		}
+		return a.print(u, userHeadings(), userRows(u))
+	})
+	cmd.Flags().BoolVar(&n.Admin, "admin", false, "let the user do everything in every project")
+	a.userFlags(cmd, &roles, &password)
+	return cmd
+}
+
+func (a *app) userList() *cobra.Command {
+	return a.clientCmd("list", "List all users", cobra.NoArgs, func(ctx context.Context, s *session, _ []string) error {
+		all, err := s.Users(ctx)
+		if err != nil {
+			return err
+		}
+		return a.print(all, userHeadings(), userRows(all...))
+	})
+}
+
+func (a *app) userSet() *cobra.Command {
+	var roles []string
+	var password, disable, enable bool
+	cmd := a.clientCmd("set NAME", "Change a user", cobra.ExactArgs(1), func(ctx context.Context, s *session, args []string) (err error) {
+		var change client.UserChange
+		if change.Roles, err = readRoles(roles); err != nil {
+			return err
+		}
+		if password {
+			p, err := a.readPassword()
+			if err != nil {
+				return err
+			}
+			change.Password = &p
+		}
+		if disable || enable {
+			change.Disabled = &disable
+		}
+		if change.Roles == nil && change.Password == nil && change.Disabled == nil {
+			return usage("nothing to change: give --role, --password-stdin, --disable or --enable")
+		}
+		u, err := s.SetUser(ctx, args[0], change)
+		if err != nil {
+			return err
+		}
+		return a.print(u, userHeadings(), userRows(u))
+	})
+	cmd.Flags().BoolVar(&disable, "disable", false, "refuse every credential of the user")
+	cmd.Flags().BoolVar(&enable, "enable", false, "take the user's credentials again")
+	cmd.MarkFlagsMutuallyExclusive("disable", "enable")
+	a.userFlags(cmd, &roles, &password)
+	return cmd
+}
+
+func (a *app) userFlags(cmd *cobra.Command, roles *[]string, password *bool) {
+	cmd.Flags().StringArrayVar(roles, "role", nil, "role in a project, as `PROJECT=ROLE`: viewer, operator or worker, or nothing to take it away; may be given several times")
+	cmd.Flags().BoolVar(password, "password-stdin", false, "read the password from standard input")
+}
+
+func readRoles(in []string) (map[string]errand.Role, error) {
+	given, err := pairs("role", in)
+	if err != nil || len(given) == 0 {
+		return nil, err
+	}
+	roles := make(map[string]errand.Role, len(given))
+	for project, role := range given {
+		roles[project] = errand.Role(role)
+	}
+	return roles, nil
+}
+
+// maxPassword bounds what is read of a password: more is refused anyway.
+const maxPassword = 64 << 10
+
+// readPassword reads one line, or all of an input without one. A password in an
+// argument could be read by everybody on the machine.
+func (a *app) readPassword() (string, error) {
+	b, err := io.ReadAll(io.LimitReader(a.stdin, maxPassword))
+	if err != nil {
+		return "", err
+	}
+	password := strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r")
+	if password == "" || strings.ContainsAny(password, "\r\n") {
+		return "", usage("standard input must hold the password, in one line")
+	}
+	return password, nil
+}
+
+func userHeadings() []string { return []string{"NAME", "ID", "STATUS", "ROLES", "CREATED"} }
+
+func userRows(list ...client.User) [][]string {
+	var rows [][]string
+	for _, u := range list {
+		status := "enabled"
+		if u.Disabled {
+			status = "disabled"
+		}
+		var roles []string
+		if u.Admin {
+			roles = append(roles, "admin")
+		}
+		for _, project := range slices.Sorted(maps.Keys(u.Roles)) {
+			roles = append(roles, project+"="+string(u.Roles[project]))
+		}
+		rows = append(rows, []string{u.Name, u.ID, status, strings.Join(roles, " "), stamp(u.CreatedAt)})
+	}
+	return rows
+}
