@@ -14,6 +14,7 @@ type input struct {
 	max int64 // bytes that may be read
 
 	n    int64  // bytes passed on so far
+	gap  int    // how many of the last of them are white space
 	rest []byte // the first bytes of a character whose end is still to come
 	err  error  // what r said, or what is wrong; nothing is read after it
 }
@@ -36,6 +37,9 @@ func (in *input) Read(p []byte) (int, error) {
 		in.err = faultf(in.max, "size", "the input is larger than %d bytes; split the import", in.max)
 	case len(in.rest) > 0 && (err == io.EOF || utf8.FullRune(in.rest)):
 		in.err = faultf(in.n+int64(good), "records", "byte 0x%02x is not part of a UTF-8 character; the input must be UTF-8 throughout", in.rest[0])
+	case in.wide(p[:good]):
+		in.err = faultf(in.n, "records", "there are more than %d bytes of white space in a row", maxGap)
+		return 0, in.err
 	}
 	if mark := []byte("\uFEFF"); in.n == 0 && bytes.HasPrefix(p[:good], mark) {
 		copy(p, "   ")
@@ -45,6 +49,22 @@ func (in *input) Read(p []byte) (int, error) {
 		return good, nil // the error, if any, comes with the next call
 	}
 	return 0, in.err
+}
+
+// maxGap is the longest run of white space. A json.Decoder looks at the whole
+// run anew each time that it has read on, so that a long one would take for ever.
+const maxGap = 64 << 10
+
+// wide reports whether b ends or continues a run of white space that is too long.
+func (in *input) wide(b []byte) bool {
+	for _, c := range b {
+		if c > ' ' {
+			in.gap = 0
+		} else if in.gap++; in.gap > maxGap {
+			return true
+		}
+	}
+	return false
 }
 
 // text returns the length of the longest prefix of b that is UTF-8 and ends

@@ -127,6 +127,7 @@ func TestBad(t *testing.T) {
 	}{
 		{"nothing", "", "records", "empty"},
 		{"white space", " \n", "records", "empty"},
+		{"white space without end", strings.Repeat(" \n", maxGap/2) + " ", "records", "white space in a row"},
 		{"a number", "7", "records", `document 1 (byte 0): expected an object with a "tasks" array`},
 		{"an array", "[]", "records", "expected an object"},
 		{"a bare record", record(""), "tasks", `no "tasks" array`},

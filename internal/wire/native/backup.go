@@ -18,7 +18,7 @@ type Backuper interface {
 }
 
 // copyDir is the pattern of the directories in which copies are made.
-const copyDir = ".errand-backup-*"
+const copyDir = ".errand-download-*"
 
 // backups makes one copy at a time: each takes as much room as the database.
 type backups struct {

@@ -1,6 +1,8 @@
 package native
 
 import (
+	"strings"
+
 	"github.com/errandhq/errand"
 	"github.com/errandhq/errand/internal/wire"
 )
@@ -20,8 +22,9 @@ var failures = wire.Failures{
 		"header_size": {Status: 431, Code: "invalid", Msg: "{msg}"},
 	},
 	errand.Unauthenticated: {
-		"":           {Status: 401, Code: "unauthenticated", Msg: "authentication failed: {msg}"},
-		"project_id": {Status: 401, Code: "unauthenticated", Msg: "{msg}"},
+		"":            {Status: 401, Code: "unauthenticated", Msg: "authentication failed: {msg}"},
+		"credentials": {Status: 401, Code: "unauthenticated", Msg: "the request has no credentials: sign it with an access key (SDK-HMAC-SHA256), or send a token in X-Auth-Token"},
+		"project_id":  {Status: 401, Code: "unauthenticated", Msg: "{msg}"},
 	},
 	errand.Forbidden: {
 		"": {Status: 403, Code: "forbidden", Msg: "{msg}"},
@@ -44,7 +47,9 @@ func appendError(b []byte, row wire.Failure, e *errand.Error, requestID string) 
 	b = wire.AppendMember(append(b, '{'), "error_code", row.Code)
 	b = wire.AppendMember(b, "error_msg", row.Msg)
 	if e.Kind != errand.Internal && e.Subject != "" {
-		b = wire.AppendMember(b, "subject", e.Subject)
+		// The provider has codes of its own for numbers that are too large; here
+		// the parameter is what it is about.
+		b = wire.AppendMember(b, "subject", strings.TrimSuffix(e.Subject, "_too_large"))
 	}
 	b = wire.AppendMember(b, "request_id", requestID)
 	return append(b, '}')
