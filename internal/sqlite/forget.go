@@ -1,0 +1,72 @@
+package sqlite
+
+import (
+	"context"
+	"time"
+
+	"zombiezen.com/go/sqlite"
+)
+
+const (
+	forgetBatch = 500             // tasks in one transaction
+	forgetRetry = 5 * time.Second // after a failure, such as a full disk
+)
+
+// forget removes the tasks of forgotten instances, those of earlier runs first.
+func (s *Store) forget() {
+	for {
+		for again := true; again; {
+			var err error
+			again, err = s.forgetSome()
+			if err == nil {
+				continue
+			}
+			select {
+			case <-s.quit:
+				return
+			case <-time.After(forgetRetry):
+				s.log.Warn("tasks of a forgotten instance could not be removed; trying again", "err", err)
+				again = true
+			}
+		}
+		select {
+		case <-s.quit:
+			return
+		case <-s.forgotten:
+		}
+	}
+}
+
+// forgetSome removes one batch and reports whether there may be more.
+func (s *Store) forgetSome() (more bool, err error) {
+	err = s.w.do(context.Background(), func(t *tx) error {
+		more = false
+		var p place
+		err := t.rows(`SELECT scope, grp FROM forgotten ORDER BY scope LIMIT 1`, func(st *sqlite.Stmt) error {
+			p.scope, p.grp, more = st.ColumnInt64(0), st.ColumnInt64(1), true
+			return nil
+		})
+		if err != nil || !more {
+			return err
+		}
+		var times []int64
+		var ids []string
+		err = t.rows(`SELECT created_at, id FROM tasks WHERE scope = ? ORDER BY created_at, id LIMIT ?`, func(st *sqlite.Stmt) error {
+			times, ids = append(times, st.ColumnInt64(0)), append(ids, st.ColumnText(1))
+			return nil
+		}, p.scope, forgetBatch)
+		if err != nil {
+			return err
+		}
+		for i, id := range ids {
+			if err := t.remove(p, times[i], id); err != nil {
+				return err
+			}
+		}
+		if len(ids) < forgetBatch {
+			return t.exec(`DELETE FROM forgotten WHERE scope = ?`, p.scope)
+		}
+		return nil
+	})
+	return more, err
+}

@@ -1,0 +1,11 @@
+package storetest
+
+import (
+	"testing"
+
+	"github.com/errandhq/errand/internal/tasks"
+)
+
+func TestOracle(t *testing.T) {
+	Run(t, func(*testing.T) tasks.Store { return &oracle{} })
+}
