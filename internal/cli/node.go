@@ -24,6 +24,7 @@ import (
 	"github.com/errandhq/errand/internal/wire"
 	"github.com/errandhq/errand/internal/wire/dcs"
 	"github.com/errandhq/errand/internal/wire/dms"
+	"github.com/errandhq/errand/internal/wire/iam"
 	"github.com/errandhq/errand/internal/wire/native"
 )
 
@@ -95,8 +96,9 @@ func (n *node) router(c *config.Config) *wire.Router {
 			dms.NewFamily(n.tasks, catalog.Builtin(), dms.Options{NumericStepTimes: c.NumericStepTimes}, who),
 			dcs.NewFamily(n.tasks, dcs.Options{LegacyCodes: c.LegacyDCSCodes}, who),
 		},
-		Default: c.DefaultDialect,
-		Hosts:   hosts,
+		Default:  c.DefaultDialect,
+		Hosts:    hosts,
+		Identity: iam.New(n.dir, who),
 		Native: native.New(native.Deps{
 			Tasks: n.tasks, Directory: n.dir, Auth: importers, Now: time.Now,
 			Store: n.store, BackupDir: filepath.Dir(c.SQLitePath()),
