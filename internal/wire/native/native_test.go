@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -245,35 +246,42 @@ func TestEveryKind(t *testing.T) {
 	}
 }
 
-// TestImportIsStreamed checks that a caller who may not import makes the server
-// read nothing, and that a body that is too long is refused as such.
-func TestImportIsStreamed(t *testing.T) {
+// TestSizes checks the answers about what is too large.
+func TestSizes(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, nil)
-	const target = "/api/v1/projects/" + projectID + "/instances/" + redisID + "/records"
-	s.ask(t, "admin", "POST", "/api/v1/projects/"+projectID+"/instances", `{"id":"`+redisID+`","name":"r","engine":"redis"}`)
-	for role, want := range map[string]int{"viewer": http.StatusForbidden, "operator": http.StatusRequestEntityTooLarge} {
-		body := &endless{}
-		r := httptest.NewRequest(http.MethodPost, target, body)
-		r.Header.Set("X-Auth-Token", role)
+	d := native.New(native.Deps{Tasks: &tasks.Service{}})
+	for subject, want := range map[string]int{"body_size": 413, "size": 413, "uri_size": 414, "header_size": 431} {
 		w := httptest.NewRecorder()
-		s.ServeHTTP(w, r)
-		if w.Code != want || role == "viewer" && body.read != 0 || body.read > native.MaxImport+1<<20 {
-			t.Errorf("import of too much as %s: %d after %d bytes, want %d: %s", role, w.Code, body.read, want, w.Body)
+		d.Fail(w, httptest.NewRequest(http.MethodGet, "/", nil), errand.Errorf(errand.Invalid, subject, "too much"))
+		if w.Code != want {
+			t.Errorf("%s: %d, want %d", subject, w.Code, want)
 		}
+	}
+	s := newStack(t, nil)
+	w := s.ask(t, "admin", http.MethodPost, "/api/v1/users", `{"name":"`+strings.Repeat("x", native.MaxBody)+`"}`)
+	if w.Code != http.StatusRequestEntityTooLarge {
+		t.Errorf("body of more than %d bytes: %d, want 413", native.MaxBody, w.Code)
 	}
 }
 
-var document = `{"x":"` + strings.Repeat("0123456789abcdef", 4096) + `","tasks":[]}`
-
-// endless is an import that never ends.
-type endless struct{ read int }
-
-func (e *endless) Read(p []byte) (int, error) {
-	n := 0
-	for n < len(p) {
-		n += copy(p[n:], document[(e.read+n)%len(document):])
+// TestImportAsksFirst checks that a caller who may not import makes the server
+// read nothing.
+func TestImportAsksFirst(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, nil)
+	r := httptest.NewRequest(http.MethodPost, "/api/v1/projects/"+projectID+"/instances/"+redisID+"/records", unread{t})
+	r.Header.Set("X-Auth-Token", "viewer")
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	if w.Code != http.StatusForbidden {
+		t.Errorf("import as viewer: %d, want 403", w.Code)
 	}
-	e.read += n
-	return n, nil
+}
+
+// unread is a body that nobody may read.
+type unread struct{ t *testing.T }
+
+func (u unread) Read([]byte) (int, error) {
+	u.t.Error("the body was read")
+	return 0, io.EOF
 }
