@@ -359,6 +359,45 @@ func TestRescope(t *testing.T) {
 	wantError(t, "to nowhere", err, errand.Forbidden, "project")
 }
 
+func TestNewPasswordEndsSessions(t *testing.T) {
+	t.Parallel()
+	h := openHouse(t)
+	ctx, yes, no := t.Context(), true, false
+	n := auth.NewUser{Name: "ops", Password: "correct horse", Roles: map[string]errand.Role{"cn-north-4": errand.Operator}}
+	if _, err := h.dir.AddUser(ctx, h.admin, n); err != nil {
+		t.Fatal(err)
+	}
+	others := h.tokenFor(t, auth.Scope{})
+	fresh := "battery staple"
+	for what, tt := range map[string]struct {
+		change []auth.UserChange
+		ends   bool
+	}{
+		"a role":               {[]auth.UserChange{{Roles: map[string]errand.Role{"cn-north-4": errand.Viewer}}}, false},
+		"a password":           {[]auth.UserChange{{Password: &fresh}, {Password: &n.Password}}, true},
+		"disabled and enabled": {[]auth.UserChange{{Disabled: &yes}, {Disabled: &no}}, true},
+	} {
+		token, _, err := h.dir.PasswordToken(ctx, "ops", n.Password, auth.Scope{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range tt.change {
+			if _, err := h.dir.SetUser(ctx, h.admin, "ops", c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err = h.dir.Session(ctx, token)
+		if tt.ends {
+			wantError(t, what, err, errand.Unauthenticated, "token")
+		} else if err != nil {
+			t.Errorf("%s ended a session: %v", what, err)
+		}
+	}
+	if _, err := h.dir.Session(ctx, others); err != nil {
+		t.Errorf("another user's session: %v", err)
+	}
+}
+
 // A token of a user who loses the role in its project is refused for that, and
 // honoured again with the role.
 func TestTokenFollowsTheRole(t *testing.T) {

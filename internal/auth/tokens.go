@@ -49,7 +49,16 @@ func (d *Directory) PasswordToken(ctx context.Context, name, password string, sc
 	if err != nil {
 		return "", s, err
 	}
-	if !ok || u.Disabled {
+	d.change.Lock()
+	defer d.change.Unlock()
+	if ok { // and still is: a new password ends the sessions of the old one
+		var now User
+		if now, err = d.store.User(ctx, u.ID); err != nil {
+			return "", s, err
+		}
+		ok = now.Password == u.Password && !now.Disabled
+	}
+	if !ok {
 		return "", s, errand.Errorf(errand.Unauthenticated, "password", "the user name or the password is wrong")
 	}
 	return d.newSession(ctx, u.ID, scope, d.now().Add(TokenLifetime))
@@ -58,6 +67,8 @@ func (d *Directory) PasswordToken(ctx context.Context, name, password string, sc
 // Rescope exchanges a token for one of another scope, which expires when the
 // given one does. Errors: as [Directory.Session] and PasswordToken.
 func (d *Directory) Rescope(ctx context.Context, token string, scope Scope) (string, Session, error) {
+	d.change.Lock()
+	defer d.change.Unlock()
 	s, err := d.Session(ctx, token)
 	if err != nil {
 		return "", s, err
@@ -65,7 +76,7 @@ func (d *Directory) Rescope(ctx context.Context, token string, scope Scope) (str
 	return d.newSession(ctx, s.Principal.User.ID, scope, s.ExpiresAt)
 }
 
-// newSession issues a token for a user.
+// newSession issues a token for a user. The caller holds d.change.
 func (d *Directory) newSession(ctx context.Context, userID string, scope Scope, expires time.Time) (string, Session, error) {
 	project, err := d.scoped(ctx, scope)
 	if err != nil {
@@ -86,6 +97,13 @@ func (d *Directory) newSession(ctx context.Context, userID string, scope Scope, 
 		return "", Session{}, err
 	}
 	return token, s, nil
+}
+
+// endSessions makes the tokens of a user worthless: one that nobody holds pushes
+// out all others.
+func (d *Directory) endSessions(ctx context.Context, userID string) error {
+	hash := hashToken(newToken())
+	return d.store.AddToken(ctx, Token{Hash: hash[:], UserID: userID, ExpiresAt: d.now(), CreatedAt: d.now()}, 1)
 }
 
 // scoped returns the project of a scope. That there is none is told in the same

@@ -74,7 +74,8 @@ func (d *Directory) Users(ctx context.Context, p errand.Principal) ([]User, erro
 }
 
 // SetUser changes the user with the given name and returns what became of it.
-// The last admin who is not disabled stays one. Errors: NotFound about "user"
+// A new password and being disabled end the user's sessions. The last admin who
+// is not disabled stays one. Errors: NotFound about "user"
 // or "project", Invalid about "password" or "role", Conflict about "user".
 func (d *Directory) SetUser(ctx context.Context, p errand.Principal, name string, change UserChange) (User, error) {
 	if err := adminOnly(p); err != nil {
@@ -118,6 +119,9 @@ func (d *Directory) SetUser(ctx context.Context, p errand.Principal, name string
 		u = *x
 		return nil
 	})
+	if err == nil && (change.Password != nil || u.Disabled) {
+		err = d.endSessions(ctx, u.ID)
+	}
 	if err != nil {
 		return User{}, err
 	}
