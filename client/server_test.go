@@ -15,6 +15,7 @@ import (
 	"github.com/errandhq/errand"
 	"github.com/errandhq/errand/client"
 	"github.com/errandhq/errand/internal/auth"
+	"github.com/errandhq/errand/internal/openapitest"
 	"github.com/errandhq/errand/internal/sqlite"
 	"github.com/errandhq/errand/internal/tasks"
 	"github.com/errandhq/errand/internal/wire"
@@ -34,7 +35,8 @@ const record = `{"task_count":"3","tasks":[{"id":"` + taskID + `","job_id":"` + 
 		"sub_step_details":[{"sub_step_name":"copy","sub_step_status":"CANCELED","detail":"1 of 2"}]}]},
 	"created_at":"2020-06-17T08:18:06.597Z","updated_at":"2020-06-17T08:18:10.106Z"}]}`
 
-// server is the native API as it runs, over a database of its own.
+// server is the native API as it runs, over a database of its own and held
+// against the OpenAPI document.
 type server struct {
 	url   string
 	first auth.First
@@ -68,9 +70,9 @@ func newServer(t *testing.T) *server {
 	api := native.New(native.Deps{
 		Tasks: tasks.New(s.store, time.Now), Directory: d, Auth: auth.NewAuthenticator(d), Now: time.Now, Store: s.store, BackupDir: dir,
 	})
-	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	h := httptest.NewServer(openapitest.Wrap(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		api.ServeHTTP(w, wire.Begin(w, r, &wire.Exchange{ID: errand.NewID(time.Now())}))
-	}))
+	})))
 	t.Cleanup(h.Close)
 	s.url = h.URL
 	return s

@@ -18,6 +18,7 @@ import (
 
 	"github.com/errandhq/errand"
 	"github.com/errandhq/errand/internal/auth"
+	"github.com/errandhq/errand/internal/openapitest"
 	"github.com/errandhq/errand/internal/sqlite"
 	"github.com/errandhq/errand/internal/tasks"
 	"github.com/errandhq/errand/internal/wire"
@@ -47,7 +48,8 @@ func (roles) Authenticate(r *http.Request) (errand.Principal, error) {
 	return errand.Principal{User: errand.User{ID: "u1", Name: token}, Project: projectID, Role: errand.Role(token)}, nil
 }
 
-// stack is the API over a fresh database in a directory of its own.
+// stack is the API over a fresh database in a directory of its own, held against
+// the OpenAPI document.
 type stack struct {
 	http.Handler
 	store *sqlite.Store
@@ -85,9 +87,9 @@ func newStack(t *testing.T, backup native.Backuper) *stack {
 	}
 	s.svc = tasks.New(s.store, clock)
 	d := native.New(native.Deps{Tasks: s.svc, Directory: dir, Auth: roles{}, Now: clock, Store: backup, BackupDir: s.dir})
-	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s.Handler = openapitest.Wrap(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		d.ServeHTTP(w, wire.Begin(w, r, &wire.Exchange{ID: requestID}))
-	})
+	}))
 	return s
 }
 
