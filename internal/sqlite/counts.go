@@ -89,11 +89,13 @@ func (p part) sign() int64 {
 	return 1
 }
 
+const totalOf = `SELECT coalesce(sum(n), 0) FROM counts WHERE scope = ?1 AND level = 41`
+
 // total counts the tasks of parts.
 func (c *conn) total(parts []part) (int64, error) {
 	var sum int64
 	for _, p := range parts {
-		n, err := c.int64s(`SELECT coalesce(sum(n), 0) FROM counts WHERE scope = ?1 AND level = 41`, p.scope)
+		n, err := c.int64s(totalOf, p.scope)
 		if err != nil {
 			return 0, err
 		}
@@ -181,12 +183,14 @@ func (c *conn) seek(parts []part, skip int64) (end, rest int64, err error) {
 	return end, rest, nil
 }
 
+const bucketsOf = `SELECT bucket, n FROM counts WHERE scope = ?1 AND level = ?2 AND bucket >= ?3 AND bucket < ?4 ORDER BY bucket DESC`
+
 // readCells reads the buckets from lo up to, not including, hi, newest first.
 // It may stop once they hold more than enough.
 func (c *conn) readCells(parts []part, level int, lo, hi, enough int64) error {
 	c.cells = c.cells[:0]
 	for _, p := range parts {
-		st, err := c.Prepare(`SELECT bucket, n FROM counts WHERE scope = ?1 AND level = ?2 AND bucket >= ?3 AND bucket < ?4 ORDER BY bucket DESC`)
+		st, err := c.Prepare(bucketsOf)
 		if err != nil {
 			return err
 		}

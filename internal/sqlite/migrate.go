@@ -47,7 +47,7 @@ func readMigrations(files fs.FS) ([]migration, error) {
 }
 
 // migrate brings the schema up to date, one transaction for each step. The
-// caller holds the lock of the file.
+// caller holds the lock of the file. A file that cannot be used stays as it is.
 func migrate(c *conn, path string, steps []migration) error {
 	done, err := applied(c, path)
 	if err != nil {
@@ -56,13 +56,15 @@ func migrate(c *conn, path string, steps []migration) error {
 	if len(done) > len(steps) {
 		return fmt.Errorf("database %s has schema version %d, this program knows versions up to %d; use the version of errand that wrote it, or a newer one", path, len(done), len(steps))
 	}
-	for i, m := range steps {
-		if i < len(done) {
-			if done[i] != m.checksum {
-				return fmt.Errorf("database %s was made by another build: its migration %s differs from the one in this program; use the build that wrote it", path, m.name)
-			}
-			continue
+	for i := range done {
+		if done[i] != steps[i].checksum {
+			return fmt.Errorf("database %s was made by another build: its migration %s differs from the one in this program; use the build that wrote it", path, steps[i].name)
 		}
+	}
+	if err := c.script(`PRAGMA journal_mode = WAL`); err != nil {
+		return cannotOpen(path, err)
+	}
+	for _, m := range steps[len(done):] {
 		if err := apply(c, m); err != nil {
 			return fmt.Errorf("migration %s: %w", m.name, cannotOpen(path, err))
 		}

@@ -126,7 +126,7 @@ func prepare(path string) (string, error) {
 // start opens the connections and starts the goroutines; on failure the caller
 // releases what there is.
 func (s *Store) start(steps []migration) error {
-	w, err := s.connect(`PRAGMA journal_mode = WAL;`)
+	w, err := s.connect()
 	if err != nil {
 		return cannotOpen(s.path, err)
 	}

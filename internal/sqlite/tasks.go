@@ -237,12 +237,14 @@ func (t *tx) append(e *errand.Event) error {
 		e.Project, e.Instance, e.Task, micro(e.At), string(e.Act), e.Actor.ID, e.Actor.Name, string(e.From), string(e.To), e.Request, e.Reason)
 }
 
+const eventsOf = `SELECT seq, instance, at, act, actor_id, actor_name, from_status, to_status, request, reason
+	FROM events WHERE task = ?1 AND project = ?2 AND seq > ?3 ORDER BY seq LIMIT ?4`
+
 // Events implements tasks.Store.
 func (s *Store) Events(ctx context.Context, project, task string, after int64, limit int) ([]errand.Event, error) {
 	var all []errand.Event
 	err := s.read(ctx, func(c *conn) error {
-		return c.rows(`SELECT seq, instance, at, act, actor_id, actor_name, from_status, to_status, request, reason
-			FROM events WHERE task = ?1 AND project = ?2 AND seq > ?3 ORDER BY seq LIMIT ?4`, func(st *sqlite.Stmt) error {
+		return c.rows(eventsOf, func(st *sqlite.Stmt) error {
 			all = append(all, errand.Event{
 				Seq:      st.ColumnInt64(0),
 				Project:  project,
