@@ -13,7 +13,8 @@ import (
 	"testing"
 )
 
-// expected computes a signature in the plainest way, as a second opinion.
+// expected computes a signature in the plainest way, as a second opinion. It
+// returns false where there is none.
 func expected(r *http.Request, signed, secret string, body []byte) (string, bool) {
 	q, err := url.ParseQuery(strings.ReplaceAll(r.URL.RawQuery, ";", "%3B"))
 	if err != nil {
@@ -43,6 +44,9 @@ func expected(r *http.Request, signed, secret string, body []byte) (string, bool
 		}
 		slices.Sort(values)
 		for _, v := range values {
+			if strings.Contains(v, "\n") {
+				return "", false // no server lets it in
+			}
 			lines = append(lines, name+":"+strings.TrimSpace(v)+"\n")
 		}
 	}
