@@ -73,22 +73,27 @@ func readRecord(v value) (*errand.Task, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range required {
-		if !have[name] {
-			return nil, faultf(v.at, name, "the record has no %s; it takes at least %v", name, required)
-		}
-	}
 	if expandable && t.Progress == nil {
 		t.Progress = &errand.Progress{} // so that it is served as true again
+	}
+	return t, complete(v, t, have)
+}
+
+// complete checks what v has become as a whole.
+func complete(v value, t *errand.Task, have map[string]bool) error {
+	for _, name := range required {
+		if !have[name] {
+			return faultf(v.at, name, "the record has no %s; it takes at least %v", name, required)
+		}
 	}
 	if t.JobID == "" {
 		t.JobID = t.ID
 	}
 	if err := t.Validate(); err != nil {
 		e := errand.ErrorOf(err)
-		return nil, faultf(v.member(e.Subject).at, e.Subject, "%s", e.Msg)
+		return faultf(v.member(e.Subject).at, e.Subject, "%s", e.Msg)
 	}
-	return t, nil
+	return nil
 }
 
 func readStatus(v value) (errand.Status, *errand.Origin, error) {
