@@ -50,6 +50,7 @@ type app struct {
 	stdout io.Writer
 	stderr io.Writer
 	output string // of -o: "text" or "json"
+	ran    bool   // a command was found, and its flags and arguments are right
 }
 
 // Main runs the command line args and returns the exit code. A first SIGINT or
@@ -83,9 +84,12 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
+	}
+	if !a.ran {
+		err = usage("%w; see `%s --help`", err, cmd.CommandPath())
 	}
 	fmt.Fprintf(stderr, "errand: %s\n", message(err))
 	return exitCode(err)
@@ -108,26 +112,22 @@ names; "errand config" shows each with its source.
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usage("%w; see `%s --help`", err, cmd.CommandPath())
-	})
 	root.AddCommand(a.commands()...)
-	checkArgs(root)
+	a.noteRun(root)
 	return root
 }
 
-// checkArgs makes wrong arguments a matter of usage, in every command below c.
-func checkArgs(c *cobra.Command) {
-	if check := c.Args; check != nil {
-		c.Args = func(cmd *cobra.Command, args []string) error {
-			if err := check(cmd, args); err != nil {
-				return usage("%w; see `%s --help`", err, cmd.CommandPath())
-			}
-			return nil
+// noteRun lets every command below c note that it ran: errors before that are
+// of the command line.
+func (a *app) noteRun(c *cobra.Command) {
+	if do := c.RunE; do != nil {
+		c.RunE = func(cmd *cobra.Command, args []string) error {
+			a.ran = true
+			return do(cmd, args)
 		}
 	}
 	for _, sub := range c.Commands() {
-		checkArgs(sub)
+		a.noteRun(sub)
 	}
 }
 

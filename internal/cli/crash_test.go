@@ -46,7 +46,6 @@ type crashTest struct {
 	env       map[string]string
 	http      *http.Client
 
-	mu      sync.Mutex
 	imports []*crashImport
 }
 

@@ -1,0 +1,147 @@
+package cli
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/errandhq/errand"
+	"github.com/errandhq/errand/internal/catalog"
+)
+
+// demoDoc is a file of the demo.
+type demoDoc struct {
+	Tasks []map[string]any
+}
+
+func readDemoDoc(t *testing.T, name string) demoDoc {
+	t.Helper()
+	b, err := demoRecords.ReadFile("demo/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d demoDoc
+	if err := json.Unmarshal(b, &d); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return d
+}
+
+// TestDemoShowsEverything holds the demo's records to the catalog: a new
+// operation gets a record, and every status that a product has is there.
+func TestDemoShowsEverything(t *testing.T) {
+	t.Parallel()
+	dms := []string{"CREATED", "EXECUTING", "SUCCESS", "FAILED", "CANCELLED", "DELETED"}
+	statuses := map[errand.Engine][]string{errand.Kafka: dms, errand.RocketMQ: dms, errand.RabbitMQ: dms, errand.Redis: {"EXECUTING", "SUCCESS", "FAILED"}}
+	for _, i := range demoInstances("p") {
+		names, words, progress := map[any]bool{}, map[any]bool{}, 0
+		for _, f := range i.files {
+			for _, r := range readDemoDoc(t, f).Tasks {
+				names[r["name"]], words[r["status"]] = true, true
+				if r["progress"] != nil {
+					progress++
+				}
+			}
+		}
+		for _, op := range catalog.Builtin() {
+			if op.Engine == i.Engine && !names[op.Name] {
+				t.Errorf("%s: no record of %s", i.Engine, op.Name)
+			}
+		}
+		for _, word := range statuses[i.Engine] {
+			if !words[word] {
+				t.Errorf("%s: no record that is %s", i.Engine, word)
+			}
+		}
+		if progress == 0 && i.Engine != errand.RabbitMQ {
+			t.Errorf("%s: no record with progress", i.Engine)
+		}
+	}
+}
+
+// TestDemoReferences holds the copies of the reference pages' examples to the
+// ones that the reader of records is tested with.
+func TestDemoReferences(t *testing.T) {
+	t.Parallel()
+	for demo, reference := range map[string]string{
+		"reference-kafka-list.json": "kafka_list.json", "reference-kafka-show.json": "kafka_show.json",
+		"reference-rocketmq-list.json": "rocketmq_list.json", "reference-rocketmq-show.json": "rocketmq_show.json",
+		"reference-redis-list.json": "dcs_list.json",
+	} {
+		b, err := os.ReadFile(filepath.Join("..", "records", "testdata", "reference", reference))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want demoDoc
+		if err := json.Unmarshal(b, &want); err != nil {
+			t.Fatal(err)
+		}
+		if got := readDemoDoc(t, demo); len(want.Tasks) == 0 || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s differs from the reference page: %v", demo, got)
+		}
+	}
+}
+
+func TestDemo(t *testing.T) {
+	tmp := t.TempDir()
+	t.Setenv("TMPDIR", tmp) // so that what is left behind shows
+	b := start(t, nil, "demo", "--listen=127.0.0.1:0")
+	text := b.stdout.waitFor(t, "ready")
+	if left, _ := filepath.Glob(filepath.Join(tmp, "errand-demo-*")); len(left) != 1 {
+		t.Errorf("the demo works in %v", left)
+	}
+	for _, want := range []string{`(?m)^  access key   [A-Z0-9]{20}$`, `(?m)^  secret key   \S{40}$`, `(?m)^  project id   [0-9a-f]{32}  \(cn-north-4\)$`} {
+		if !regexp.MustCompile(want).MatchString(text) {
+			t.Errorf("no line %s in:\n%s", want, text)
+		}
+	}
+	for _, i := range demoInstances("p") {
+		if !strings.Contains(text, i.ID) {
+			t.Errorf("the id of the %s instance is not printed", i.Engine)
+		}
+	}
+
+	t.Run("curl", func(t *testing.T) {
+		for _, tool := range []string{"bash", "curl", "sed", "tr"} {
+			if _, err := exec.LookPath(tool); err != nil {
+				t.Skip(err)
+			}
+		}
+		_, lines, _ := strings.Cut(text, "curl, with a token:\n\n")
+		lines, _, _ = strings.Cut(lines, "\n\n")
+		if n := strings.Count(lines, "\n"); n != 1 {
+			t.Fatalf("%d lines to paste: %s", n+1, lines)
+		}
+		out, err := exec.CommandContext(t.Context(), "bash", "-c", lines).Output()
+		var list demoDoc
+		if err != nil || json.Unmarshal(out, &list) != nil || len(list.Tasks) != 3 {
+			t.Errorf("pasted into bash: %v\n%s", err, out)
+		}
+	})
+
+	if code := b.stop(); code != exitOK {
+		t.Errorf("stop: exit code %d: %s", code, b.stderr)
+	}
+	if left, _ := os.ReadDir(tmp); len(left) != 0 {
+		t.Errorf("the demo leaves %v behind", left)
+	}
+}
+
+func TestDemoFallsBack(t *testing.T) {
+	tmp := t.TempDir()
+	t.Setenv("TMPDIR", tmp)
+	dir := t.TempDir()
+	_, env := serve(t, dir) // holds a port
+	addr := strings.TrimPrefix(env["ERRAND_SERVER"], "http://")
+	if r := errandEnv(t, nil, "", "demo", "--listen="+addr); r.code != exitFailure || !strings.Contains(r.stderr, addr) {
+		t.Errorf("an address that was asked for and is taken: %+v", r)
+	}
+	if left, _ := os.ReadDir(tmp); len(left) != 0 {
+		t.Errorf("a demo that cannot start leaves %v behind", left)
+	}
+}
