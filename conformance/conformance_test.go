@@ -1,10 +1,3 @@
-// Package conformance runs the provider's own SDKs, as users install them,
-// against the errand binary, and writes down what works in docs/conformance.md.
-//
-// Each release of an SDK gets a project, users, keys, instances and records of
-// its own, and a script of calls. A small program in the SDK's language makes
-// the calls and reports what the SDK returned or raised; what must come of each
-// call is decided here, once for all of them.
 package conformance
 
 import (

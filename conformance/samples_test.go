@@ -15,7 +15,6 @@ import (
 // sample is what a reference page prints: a call with an example of its answer
 // and programs that make it.
 type sample struct {
-	file    string
 	service service
 	example []byte // the answer, as printed
 	tasks   []map[string]any
@@ -59,7 +58,6 @@ func readSample(t *testing.T, file string) sample {
 	}
 	text := string(data)
 	p := sample{
-		file:   file,
 		java:   program(text, "package com.huaweicloud.sdk.test;"),
 		python: program(text, "# coding: utf-8"),
 		golang: program(text, "package main"),
@@ -80,8 +78,8 @@ func readSample(t *testing.T, file string) sample {
 	if err := d.Decode(&raw); err != nil {
 		t.Fatalf("%s: example: %v", file, err)
 	}
-	if err := json.Unmarshal(raw, &answer); err != nil || len(answer.Tasks) != 1 {
-		t.Fatalf("%s: example has %d tasks, %v", file, len(answer.Tasks), err)
+	if err := json.Unmarshal(raw, &answer); err != nil || len(answer.Tasks) == 0 {
+		t.Fatalf("%s: example has no tasks, %v", file, err)
 	}
 	p.example, p.tasks = raw, answer.Tasks
 	return p
@@ -120,7 +118,7 @@ func program(text, first string) string {
 
 func runSample(t *testing.T, srv *server, w *world, p sample) {
 	const region = "cn-north-4"
-	instance := uuid("samples", p.service.name)
+	instance := uuid("samples", fmt.Sprint(ids(p.tasks))) // two pages show the same record
 	task := p.tasks[0]["id"].(string)
 	owner := srv.as(w)
 	if _, err := owner.cli(t.Context(), "instance", "show", instance); err != nil {
@@ -147,7 +145,7 @@ func runSample(t *testing.T, srv *server, w *world, p sample) {
 	for _, l := range []struct {
 		name, text string
 		run        func(context.Context, *testing.T, []string, string) string
-		holds      func(string, map[string]any) error
+		holds      func(string, []map[string]any) error
 	}{
 		{"Go", p.golang, runGoSample, printsJSON},
 		{"Python", p.python, runPythonSample, printsJSON},
@@ -158,11 +156,18 @@ func runSample(t *testing.T, srv *server, w *world, p sample) {
 				t.Skip("the page prints no such program")
 			}
 			out := l.run(ctx, t, env, fill.Replace(l.text))
-			if err := l.holds(out, p.tasks[0]); err != nil {
+			if err := l.holds(out, p.tasks); err != nil {
 				t.Errorf("%v\nthe program printed:\n%s", err, out)
 			}
 		})
 	}
+}
+
+func ids(tasks []map[string]any) (out []any) {
+	for _, t := range tasks {
+		out = append(out, t["id"])
+	}
+	return out
 }
 
 // newest returns the newest release of a language's SDK that is measured.
@@ -232,8 +237,9 @@ func run(ctx context.Context, t *testing.T, env []string, name string, args ...s
 	return out
 }
 
-// printsJSON wants the task in an answer that is printed as JSON.
-func printsJSON(out string, task map[string]any) error {
+// printsJSON wants the tasks, and no others, in an answer that is printed as
+// JSON.
+func printsJSON(out string, tasks []map[string]any) error {
 	begin, end := strings.Index(out, "{"), strings.LastIndex(out, "}")
 	if begin < 0 || end < begin {
 		return fmt.Errorf("there is no JSON in what was printed")
@@ -243,24 +249,31 @@ func printsJSON(out string, task map[string]any) error {
 		return err
 	}
 	list, _ := got["tasks"].([]any)
-	if len(list) != 1 {
-		return fmt.Errorf("%d tasks were printed", len(list))
+	if len(list) != len(tasks) {
+		return fmt.Errorf("%d tasks were printed, want %d", len(list), len(tasks))
 	}
-	return client{}.same(list[0].(map[string]any), normal(task))
+	for i, t := range tasks {
+		if err := (client{}).same(list[i].(map[string]any), normal(t)); err != nil {
+			return fmt.Errorf("task %d: %w", i, err)
+		}
+	}
+	return nil
 }
 
-// printsMembers wants every member of the task in an answer that is printed as
+// printsMembers wants every member of the tasks in an answer that is printed as
 // the Java SDK prints objects: a line for each member.
-func printsMembers(out string, task map[string]any) error {
-	for name, v := range task {
-		if nested, isObject := v.(map[string]any); isObject {
-			if err := printsMembers(out, nested); err != nil {
-				return err
+func printsMembers(out string, tasks []map[string]any) error {
+	for _, task := range tasks {
+		for name, v := range task {
+			if nested, isObject := v.(map[string]any); isObject {
+				if err := printsMembers(out, []map[string]any{nested}); err != nil {
+					return err
+				}
+				continue
 			}
-			continue
-		}
-		if line := fmt.Sprintf("%s: %v\n", camel(name), v); !strings.Contains(out, line) {
-			return fmt.Errorf("%q was not printed", line)
+			if line := fmt.Sprintf("%s: %v\n", camel(name), v); !strings.Contains(out, line) {
+				return fmt.Errorf("%q was not printed", line)
+			}
 		}
 	}
 	return nil

@@ -47,7 +47,9 @@ func newScript(w *world, ep endpoints) []check {
 	b := &script{w: w, ep: ep}
 	for _, s := range services {
 		b.lists(s)
-		b.progress(s)
+		if s.name != "rabbitmq" { // has no such call
+			b.progress(s)
+		}
 		if s.name == "dcs" {
 			b.centre(s)
 			b.jobs(s)
@@ -233,9 +235,10 @@ func (b *script) badRequests(s service) {
 	b.add(s, "bad parameters", list, args("instance_id", g.list, lower(s), "20261301000000"), wantError(badTime))
 	b.add(s, "bad parameters", list, args("instance_id", g.list, lower(s), "20260102000000", "end_time", "20260101000000"), wantError(badRange))
 
-	for _, id := range []string{"5560df16", "bad id+é%&=?", strings.ToUpper(g.list)} {
+	for _, id := range []string{"5560df16", "in+valid", strings.ToUpper(g.list)} {
 		b.add(s, "malformed instance id", list, args("instance_id", id), wantError(format))
 	}
+	b.add(s, "malformed instance id that needs escaping", list, args("instance_id", "bad id, größe"), wantError(format))
 	b.add(s, "malformed task id", "DeleteBackgroundTask", args("instance_id", g.list, "task_id", "42"), wantError(task))
 	b.add(s, "unknown instance", list, args("instance_id", uuid("nobody")), wantError(noInstance(s)))
 	b.add(s, "unknown instance", "DeleteBackgroundTask", args("instance_id", uuid("nobody"), "task_id", w32("nobody")), wantError(noInstance(s)))

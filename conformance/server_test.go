@@ -24,14 +24,18 @@ type server struct {
 	log   *logFile
 }
 
-// startServer builds errand and runs it in a directory of its own, with a
-// listener for each product and one for all, until the test ends.
+// startServer builds errand, unless ERRAND_BIN names a binary to measure, and
+// runs it in a directory of its own, with a listener for each product and one
+// for all, until the test ends.
 func startServer(t *testing.T) *server {
 	t.Helper()
 	dir := t.TempDir()
-	s := &server{bin: filepath.Join(dir, "errand"), log: &logFile{}}
-	if _, err := command(t.Context(), "..", []string{"GOWORK=off"}, "go", "build", "-o", s.bin, "./cmd/errand"); err != nil {
-		t.Fatal(err)
+	s := &server{bin: os.Getenv("ERRAND_BIN"), log: &logFile{}}
+	if s.bin == "" {
+		s.bin = filepath.Join(dir, "errand")
+		if _, err := command(t.Context(), "..", []string{"GOWORK=off"}, "go", "build", "-o", s.bin, "./cmd/errand"); err != nil {
+			t.Fatal(err)
+		}
 	}
 	cmd := exec.Command(s.bin, "serve", "--db", "sqlite:"+filepath.Join(dir, "errand.db"),
 		"--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0=dms", "--listen", "127.0.0.1:0=dcs", "--log-format", "json")

@@ -13,7 +13,12 @@ import (
 // upstream holds the red cells that are not ours to mend, with the reason. A
 // red cell that is not here fails the test, and so does a cell here that is
 // not red.
-var upstream = map[cellKey]string{}
+var upstream = map[cellKey]string{
+	{"Kafka: malformed instance id that needs escaping", "Node 3.1.215"}:    nodeEscapes,
+	{"RocketMQ: malformed instance id that needs escaping", "Node 3.1.215"}: nodeEscapes,
+}
+
+const nodeEscapes = "the SDK escapes a space of the path twice in what it signs and once in what it sends; no id of an instance has one"
 
 type cellKey struct{ row, client string }
 
@@ -104,10 +109,11 @@ error (status, code, message, request id) with what was put in. Do not edit: ` +
 |---|---|---|
 | Go | ` + "`github.com/huaweicloud/huaweicloud-sdk-go-v3`" + ` | |
 | Python | ` + "`huaweicloudsdkkafka`, `…rocketmq`, `…rabbitmq`, `…dcs`, `…core`" + ` | |
-| Java | ` + "`com.huaweicloud.sdk:huaweicloud-sdk-kafka`, `…-rocketmq`, `…-rabbitmq`, `…-dcs`" + ` | The column 3.1.143 has DCS 3.1.130, the newest there is. Releases 3.0.x cannot be installed: their parent POM was never published. |
-| Node | ` + "`@huaweicloud/huaweicloud-sdk-kafka`, `…-rocketmq`" + ` | There are no packages for RabbitMQ and DCS. 3.1.215 asks for a core that was never published; 3.1.211 is put in its place, with ` + "`uuid`" + `, which it loads and does not name. |
+| Java | ` + "`com.huaweicloud.sdk:huaweicloud-sdk-kafka`, `…-rocketmq`, `…-rabbitmq`, `…-dcs`" + ` | The column 3.1.143 has DCS 3.1.130, the newest there is. Releases 3.0.83 and 3.0.91 do not resolve: their parent POM is missing. |
+| Node | ` + "`@huaweicloud/huaweicloud-sdk-kafka`, `…-rocketmq`" + ` | npm has no packages for RabbitMQ and DCS. 3.1.215 asks for a core that npm does not have; core 3.1.211 is put in its place, with ` + "`uuid`" + `, which it loads and does not name. |
 
-None of the SDKs takes a token (X-Auth-Token); the loops of Terraform below do.
+None of the SDKs has a setting for a token (X-Auth-Token); the loops of Terraform below use one. Clocks are put wrong by a
+header of the caller's, which the Node SDK has no way to add.
 `
 
 func (t *table) render() string {
@@ -151,8 +157,8 @@ func (t *table) renderLoops(b *strings.Builder) {
 	b.WriteString(`
 ## Terraform
 
-Terraform and its provider are not run here: the provider's client library is not to be had from the Go module proxy.
-What its data sources and waiters ask for, and when they stop, is re-enacted with plain HTTP and a token:
+Terraform itself is not run here. What the data sources and waiters of the provider's Terraform provider ask for, and when
+they stop, is re-enacted with plain HTTP and a token:
 
 `)
 	slices.Sort(t.loops)
