@@ -4,13 +4,26 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/errandhq/errand"
 )
+
+// plain words an error of encoding/json without the names of our types.
+func plain(err error) string {
+	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		if t.Field == "" {
+			return fmt.Sprintf("a JSON object is needed, not a %s", t.Value)
+		}
+		return fmt.Sprintf("member %q cannot be a %s", t.Field, t.Value)
+	}
+	return strings.TrimPrefix(err.Error(), "json: ")
+}
 
 const hexDigits = "0123456789abcdef"
 
@@ -125,7 +138,7 @@ func DecodeJSON(r *http.Request, limit int64, v any) error {
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(v); err != nil {
-		return errand.Errorf(errand.Invalid, "body", "the request body is not the JSON that is needed here: %.200s", err)
+		return errand.Errorf(errand.Invalid, "body", "the request body is not the JSON that is needed here: %.200s", plain(err))
 	}
 	if dec.More() {
 		return errand.Errorf(errand.Invalid, "body", "the request body holds more than one JSON value")

@@ -68,6 +68,7 @@ func TestDecodeJSON(t *testing.T) {
 		{"white space only", " \n", "body_empty"},
 		{"truncated", `{"a":1`, "body"},
 		{"wrong type", `{"a":"1"}`, "body"},
+		{"not an object", `[1]`, "body"},
 		{"unknown member", `{"a":1,"b":2}`, "body"},
 		{"two values", `{"a":1}{"a":2}`, "body"},
 		{"not UTF-8", "{\"\xff\":1}", "body"},
@@ -79,6 +80,9 @@ func TestDecodeJSON(t *testing.T) {
 			err := DecodeJSON(httptest.NewRequest("POST", "/", strings.NewReader(tt.body)), 1<<16, &b)
 			if e := errand.ErrorOf(err); (e == nil) != (tt.subject == "") || e != nil && (e.Kind != errand.Invalid || e.Subject != tt.subject) {
 				t.Errorf("DecodeJSON = %v, want error about %q", err, tt.subject)
+			}
+			if err != nil && strings.Contains(err.Error(), "wire.body") {
+				t.Errorf("the message names a type of ours: %v", err)
 			}
 			if tt.subject == "" && b.A != 1 {
 				t.Errorf("a = %d", b.A)
