@@ -106,7 +106,7 @@ func (d *document) find(method string, u *url.URL) (*operation, map[string]strin
 func (o *operation) matches(segments []string) bool {
 	return slices.EqualFunc(o.segments, segments, func(want, got string) bool {
 		_, any := variable(want)
-		return any || want == got
+		return any && got != "" || want == got
 	})
 }
 
