@@ -38,6 +38,7 @@ func measure(t *testing.T, srv *server, c client, table *table) {
 	srv.build(t, w)
 	checks := newScript(w, srv.endpoints)
 	reports := runScript(t, argv, checks)
+	defer table.finished()
 	for i, k := range checks {
 		s := reports[k.ID]
 		err := k.want(c, s)

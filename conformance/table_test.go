@@ -28,6 +28,7 @@ type table struct {
 	rows  []string
 	cells map[cellKey]cell
 	loops []string // Terraform's loops that ended well
+	done  int      // clients that came to their end
 }
 
 type cell struct{ made, failed int }
@@ -75,6 +76,10 @@ const page = "../docs/conformance.md"
 // compare holds the committed page against what was measured, or writes it if
 // the environment has UPDATE.
 func (t *table) compare(tt *testing.T) {
+	if t.done < len(clients) || len(t.loops) == 0 {
+		tt.Logf("%d of %d clients were run: the page is not compared", t.done, len(clients))
+		return
+	}
 	for k := range upstream {
 		if t.cells[k].failed == 0 {
 			tt.Errorf("%s with %s works now: take it out of the table of upstream's faults", k.row, k.client)
@@ -165,6 +170,12 @@ they stop, is re-enacted with plain HTTP and a token:
 	for _, l := range t.loops {
 		fmt.Fprintf(b, "- ✓ %s\n", l)
 	}
+}
+
+func (t *table) finished() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.done++
 }
 
 func (t *table) looped(what string) {
