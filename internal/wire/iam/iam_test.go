@@ -14,6 +14,7 @@ import (
 
 	"github.com/errandhq/errand"
 	"github.com/errandhq/errand/internal/auth"
+	"github.com/errandhq/errand/internal/openapitest"
 	"github.com/errandhq/errand/internal/signature"
 	"github.com/errandhq/errand/internal/sqlite"
 	"github.com/errandhq/errand/internal/wire"
@@ -65,9 +66,9 @@ func open(t *testing.T) *service {
 	}
 	who := auth.NewAuthenticator(s.dir)
 	router := &wire.Router{Auth: who, Identity: iam.New(s.dir, who)}
-	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s.Handler = openapitest.Wrap(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		router.ServeHTTP(w, wire.Begin(w, r, &wire.Exchange{ID: "00000000000000000000000000000001"}))
-	})
+	}))
 	return s
 }
 
