@@ -64,15 +64,21 @@ func (o *output) end() {
 // waitFor waits for a line and returns all of the text.
 func (o *output) waitFor(t *testing.T, line string) string {
 	t.Helper()
+	return strings.TrimPrefix(o.waitForText(t, "\n"+line+"\n"), "\n")
+}
+
+// waitForText waits for a text; the output counts as beginning on a new line.
+func (o *output) waitForText(t *testing.T, want string) string {
+	t.Helper()
 	for {
 		o.mu.Lock()
-		text, more, ended := o.text.String(), o.more, o.ended
+		text, more, ended := "\n"+o.text.String(), o.more, o.ended
 		o.mu.Unlock()
-		if strings.Contains("\n"+text, "\n"+line+"\n") {
+		if strings.Contains(text, want) {
 			return text
 		}
 		if ended {
-			t.Fatalf("the command ended without a line %q: %s", line, text)
+			t.Fatalf("the command ended without %q: %s", want, text)
 		}
 		<-more
 	}

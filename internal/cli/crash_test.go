@@ -1,16 +1,12 @@
 package cli
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -62,13 +58,7 @@ func TestKill(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	c := &crashTest{dir: t.TempDir(), http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: crashClients}}}
 	defer c.http.CloseIdleConnections()
-	c.bin = filepath.Join(c.dir, "errand")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", c.bin, "../../cmd/errand")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-
+	c.bin = build(t, c.dir)
 	srv := c.start(t)
 	for i := range crashInstances {
 		id := fmt.Sprintf("00000000-0000-4000-8000-%012d", i)
@@ -106,33 +96,12 @@ func TestKill(t *testing.T) {
 func (c *crashTest) project() string { return c.env["HUAWEICLOUD_SDK_PROJECT_ID"] }
 
 // start runs the binary and returns once it accepts.
-func (c *crashTest) start(t *testing.T) *exec.Cmd {
+func (c *crashTest) start(t *testing.T) *process {
 	t.Helper()
-	cmd := exec.Command(c.bin, "serve", "--db=sqlite:"+filepath.Join(c.dir, "errand.db"), "--listen=127.0.0.1:0", "--log-level=warn")
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	url := ""
-	for lines := bufio.NewScanner(out); lines.Scan(); {
-		if u, ok := strings.CutPrefix(lines.Text(), "listening on "); ok {
-			url = u
-		}
-		if lines.Text() == "ready" {
-			c.env = readEnv(t, filepath.Join(c.dir, "credentials"))
-			c.env["ERRAND_SERVER"] = url
-			return cmd
-		}
-	}
-	_ = cmd.Wait()
-	t.Fatalf("errand serve ended: %s", &stderr)
-	return nil
+	p := startProcess(t, c.bin, "serve", "--db=sqlite:"+filepath.Join(c.dir, "errand.db"), "--listen=127.0.0.1:0", "--log-level=warn")
+	c.env = readEnv(t, filepath.Join(c.dir, "credentials"))
+	c.env["ERRAND_SERVER"] = p.url()
+	return p
 }
 
 func (c *crashTest) client(t *testing.T) *client.Client {
@@ -148,7 +117,7 @@ func (c *crashTest) client(t *testing.T) *client.Client {
 
 // storm imports from many clients at once and kills the server when it has
 // acknowledged enough.
-func (c *crashTest) storm(t *testing.T, srv *exec.Cmd, round int, enough int64) (acked, lost int) {
+func (c *crashTest) storm(t *testing.T, srv *process, round int, enough int64) (acked, lost int) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -179,7 +148,7 @@ func (c *crashTest) storm(t *testing.T, srv *exec.Cmd, round int, enough int64) 
 	}
 	clients.Wait()
 	kill()
-	_ = srv.Wait()
+	<-srv.ended
 	for _, list := range mine {
 		for _, x := range list {
 			if x.acked {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/errandhq/errand"
@@ -25,20 +26,21 @@ func (l *plainListener) Accept() (net.Conn, error) {
 
 type plainConn struct{ net.Conn }
 
-// bareReply is how the answers begin that net/http writes without a handler:
-// ours always have a Date before the type.
+// bareReply is what follows the status line of the answers that net/http writes
+// without a handler: all others have a Date.
 var bareReply = []byte("\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n")
 
 func (c *plainConn) Write(p []byte) (int, error) {
-	if len(p) < 512 && bytes.HasPrefix(p, []byte("HTTP/1.1 4")) && bytes.Contains(p, bareReply) {
-		status, text := "400 Bad Request", "API request error."
-		if bytes.HasPrefix(p, []byte("HTTP/1.1 431")) {
-			status, text = "494 Request Headers Too Large", "Request headers too large."
-		}
-		id := errand.NewID(time.Now())
-		body := fmt.Sprintf(`{"error_msg":%q,"error_code":"APIGW.0201","request_id":%q}`, text, id)
-		_, err := fmt.Fprintf(c.Conn, "HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nX-Request-Id: %s\r\nConnection: close\r\n\r\n%s", status, len(body), id, body)
-		return len(p), err
+	end := bytes.IndexByte(p, '\r')
+	if end < 0 || !bytes.HasPrefix(p[end:], bareReply) || !bytes.HasPrefix(p, []byte("HTTP/1.1 ")) {
+		return c.Conn.Write(p)
 	}
-	return c.Conn.Write(p)
+	status, text := string(p[len("HTTP/1.1 "):end]), "API request error."
+	if strings.HasPrefix(status, "431 ") {
+		status, text = "494 Request Headers Too Large", "Request headers too large."
+	}
+	id := errand.NewID(time.Now())
+	body := fmt.Sprintf(`{"error_msg":%q,"error_code":"APIGW.0201","request_id":%q}`, text, id)
+	_, err := fmt.Fprintf(c.Conn, "HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nX-Request-Id: %s\r\nConnection: close\r\n\r\n%s", status, len(body), id, body)
+	return len(p), err
 }

@@ -464,6 +464,7 @@ func TestNoRequestAtAll(t *testing.T) {
 	for _, tt := range []struct{ name, send, status, text string }{
 		{"not HTTP", "hello\r\n\r\n", "400", "API request error."},
 		{"no host", "GET / HTTP/1.1\r\n\r\n", "400", "API request error."},
+		{"unknown transfer coding", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: zip\r\n\r\n", "501", "API request error."},
 		{"endless header", "GET / HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("y", maxRead+8192) + "\r\n\r\n", "494", "Request headers too large."},
 	} {
 		c, err := net.Dial("tcp", strings.TrimPrefix(urls[0], "http://"))
