@@ -13,13 +13,32 @@ import (
 	"strings"
 )
 
+// problem is what the document does not allow of a request.
+type problem struct {
+	text    string
+	refusal []int // the answers that are right about it
+}
+
+// What is right to answer to anything at all, before it is looked into.
+var tooLarge = []int{413, 414, 431, 494}
+
+// The right answers to a request without credentials, and to one with a
+// parameter or body that is wrong: whether the caller may ask, and whether what
+// is asked about exists, may be found out first.
+var (
+	nobody    = append([]int{401}, tooLarge...)
+	malformed = append([]int{400, 401, 403, 404}, tooLarge...)
+)
+
 // checkRequest returns what the document does not allow of a request.
-func (o *operation) checkRequest(r *http.Request, path map[string]string, in *bodyReader) []string {
-	var problems []string
-	report := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
+func (o *operation) checkRequest(r *http.Request, path map[string]string, in *bodyReader) []problem {
+	var problems []problem
+	report := func(refusal []int, format string, args ...any) {
+		problems = append(problems, problem{fmt.Sprintf(format, args...), refusal})
+	}
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		report("the query cannot be read: %v", err)
+		report(malformed, "the query cannot be read: %v", err)
 	}
 	for _, p := range o.params {
 		var values []string
@@ -32,14 +51,14 @@ func (o *operation) checkRequest(r *http.Request, path map[string]string, in *bo
 			values = r.Header.Values(p.name)
 		}
 		if err := p.check(values); err != nil {
-			report("%v", err)
+			report(malformed, "%v", err)
 		}
 	}
 	if !o.open(r.Header) {
-		report("it has no credentials, which are one of %v", o.security)
+		report(nobody, "it has no credentials, which are one of %v", o.security)
 	}
 	if err := o.checkRequestBody(r, in); err != nil {
-		report("request body: %v", err)
+		report(malformed, "request body: %v", err)
 	}
 	return problems
 }

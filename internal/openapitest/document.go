@@ -18,7 +18,10 @@ import (
 type document struct {
 	spec       *openapi3.T
 	operations []*operation
-	anyError   *body
+
+	// What every error has, those for addresses that are not there included.
+	anyError  *body
+	requestID param
 }
 
 type operation struct {
@@ -74,6 +77,7 @@ func load(data []byte) (*document, error) {
 		}
 	}
 	d.anyError = &body{schema: c.component("AnyError")}
+	d.requestID = param{in: "header", name: "X-Request-Id", kind: "string", required: true, schema: c.schema(pointer("").to("components", "headers", "RequestID", "schema"))}
 	return d, c.err
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,7 +25,8 @@ var shared = sync.OnceValues(func() (*document, error) { return load(api.OpenAPI
 
 // Wrap returns h with a check around it. It reports through t:
 //
-//   - a request that the document does not allow, if the answer is not a 4xx;
+//   - a request that the document does not allow, unless the answer refuses it
+//     for that (401 where credentials are missing, 400 where a parameter is bad);
 //   - an answer whose status, content type, headers or body the document does
 //     not have for the operation, a body with members that it does not name
 //     included;
@@ -72,9 +74,9 @@ func (d *document) check(r *http.Request, in *bodyReader, out *answer) []string 
 		return d.checkUndocumented(r.Method, out)
 	}
 	var problems []string
-	if out.status < 400 || out.status >= 500 {
-		for _, p := range op.checkRequest(r, values, in) {
-			problems = append(problems, op.id+": the document does not allow this request: "+p)
+	for _, p := range op.checkRequest(r, values, in) {
+		if !slices.Contains(p.refusal, out.status) {
+			problems = append(problems, op.id+": the document does not allow this request: "+p.text)
 		}
 	}
 	for _, p := range op.checkAnswer(r.Method, out) {
@@ -83,18 +85,26 @@ func (d *document) check(r *http.Request, in *bodyReader, out *answer) []string 
 	return problems
 }
 
+// checkUndocumented checks an answer to what the document has no operation for.
 func (d *document) checkUndocumented(method string, out *answer) []string {
 	if out.status < 400 {
 		return []string{"the document has no such operation"}
 	}
+	var problems []string
+	if err := d.requestID.check(out.header.Values(d.requestID.name)); err != nil {
+		problems = append(problems, fmt.Sprintf("the answer's %v", err))
+	}
+	if out.status == http.StatusMethodNotAllowed && out.header.Get("Allow") == "" {
+		problems = append(problems, "the answer does not say which methods are allowed")
+	}
 	if method == http.MethodHead {
-		return nil
+		return problems
 	}
 	content := map[string]*body{"application/json": d.anyError}
 	if err := checkBody(content, out.header.Get("Content-Type"), &out.kept); err != nil {
-		return []string{fmt.Sprintf("the answer is no documented error: %v", err)}
+		problems = append(problems, fmt.Sprintf("the answer is no documented error: %v", err))
 	}
-	return nil
+	return problems
 }
 
 // kept is the beginning of a body.
