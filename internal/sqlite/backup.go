@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/errandhq/errand"
 )
@@ -31,6 +32,9 @@ func (s *Store) Backup(ctx context.Context, dest string) error {
 	_ = f.Close()
 	if err := s.copyTo(ctx, dest); err != nil {
 		_ = os.Remove(dest)
+		if stops(err) || errors.Is(err, syscall.ENOSPC) {
+			return unavailable("the backup could not be written: its disk is full, read-only or failed", err)
+		}
 		return fmt.Errorf("backup to %s: %w", dest, classify(err))
 	}
 	return nil

@@ -80,7 +80,7 @@ func BenchmarkRead(b *testing.B) {
 					f.Instance = instanceID(1 + i%100)
 				}
 				p, err := s.List(ctx, f)
-				if err != nil || len(p.Tasks) == 0 {
+				if err != nil || p.Total == 0 && n >= 1_000_000 {
 					b.Fatalf("%d tasks, %v", len(p.Tasks), err)
 				}
 			}

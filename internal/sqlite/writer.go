@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"sync/atomic"
 )
@@ -95,8 +96,11 @@ func (w *writer) run() {
 	}
 }
 
-// gather adds the callers that wait already.
+// gather adds the callers that wait already. It lets others run first: the
+// callers of the last group have just been answered and may be about to ask
+// again, and without that each second group would be the first of them alone.
 func (w *writer) gather(group []*request) []*request {
+	runtime.Gosched()
 	for len(group) < maxGroup {
 		select {
 		case r := <-w.queue:
