@@ -22,6 +22,15 @@ type Act string
 
 // The acts that are recorded.
 const (
-	ActImported Act = "imported" // a record from elsewhere was stored or brought up to date
-	ActDeleted  Act = "deleted"  // the record was deleted
+	ActImported    Act = "imported"    // a record from elsewhere was stored or brought up to date
+	ActDeleted     Act = "deleted"     // the record was deleted
+	ActSubmitted   Act = "submitted"   // somebody asked for the task
+	ActClaimed     Act = "claimed"     // a worker began an attempt
+	ActFinished    Act = "finished"    // an attempt ended as its worker said
+	ActLost        Act = "lost"        // an attempt ended because its worker was not heard of
+	ActStopping    Act = "stopping"    // somebody asked the running task to stop
+	ActCancelled   Act = "cancelled"   // the task was cancelled without a worker's word
+	ActMissed      Act = "missed"      // its deadline passed before it could start
+	ActRescheduled Act = "rescheduled" // its start was moved
+	ActStalled     Act = "stalled"     // it waits, and no worker that could run it is there
 )

@@ -29,7 +29,9 @@ type Task struct {
 	// Progress is nil where there is nothing to show.
 	Progress *Progress
 
-	// Origin is set on records of tasks that ran elsewhere.
+	// Run is set on tasks that run here, Origin on records of tasks that ran
+	// elsewhere: exactly one of the two. Listings leave Run out.
+	Run    *Run
 	Origin *Origin
 
 	CreatedAt time.Time // microseconds; listings are ordered by it

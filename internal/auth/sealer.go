@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"io"
 	"io/fs"
@@ -30,6 +31,7 @@ const sealVersion = 1
 type Sealer struct {
 	aead        cipher.AEAD
 	fingerprint []byte // tells master keys apart without giving them away
+	digestKey   []byte
 }
 
 // NewSealer returns a Sealer under a master key of MasterKeySize bytes.
@@ -45,9 +47,19 @@ func NewSealer(key []byte) (*Sealer, error) {
 	if err != nil {
 		return nil, err
 	}
+	return &Sealer{aead: aead, fingerprint: derive(key, "errand: which master key"), digestKey: derive(key, "errand: digests")}, nil
+}
+
+func derive(key []byte, purpose string) []byte {
 	mac := hmac.New(sha256.New, key)
-	mac.Write([]byte("errand: which master key"))
-	return &Sealer{aead: aead, fingerprint: mac.Sum(nil)}, nil
+	mac.Write([]byte(purpose))
+	return mac.Sum(nil)
+}
+
+// Digest returns a digest of text that only who holds the master key can
+// compute: it tells texts apart and does not let their secrets be guessed.
+func (s *Sealer) Digest(text string) string {
+	return hex.EncodeToString(derive(s.digestKey, text))
 }
 
 // OpenSealer returns a Sealer under the key in master, which is the base64 of

@@ -44,22 +44,29 @@ func authorize(p errand.Principal, project string, need errand.Role) error {
 // List returns one page of tasks. Errors: NotFound about "instance", Invalid
 // about the member of f that is out of range.
 func (s *Service) List(ctx context.Context, p errand.Principal, f errand.Filter) (errand.Page, error) {
-	if err := authorize(p, f.Project, errand.Viewer); err != nil {
+	if err := checkFilter(p, f); err != nil {
 		return errand.Page{}, err
+	}
+	return s.Store.List(ctx, f)
+}
+
+func checkFilter(p errand.Principal, f errand.Filter) error {
+	if err := authorize(p, f.Project, errand.Viewer); err != nil {
+		return err
 	}
 	switch {
 	case f.Instance != "" && !errand.ValidInstanceID(f.Instance):
-		return errand.Page{}, badInstanceID(f.Instance)
+		return badInstanceID(f.Instance)
 	case f.Limit < 1 || f.Limit > MaxLimit:
-		return errand.Page{}, errand.Errorf(errand.Invalid, "limit", "limit must be 1 to %d, not %d", MaxLimit, f.Limit)
+		return errand.Errorf(errand.Invalid, "limit", "limit must be 1 to %d, not %d", MaxLimit, f.Limit)
 	case f.Offset < 0:
-		return errand.Page{}, errand.Errorf(errand.Invalid, "offset", "offset must not be negative")
+		return errand.Errorf(errand.Invalid, "offset", "offset must not be negative")
 	case f.Engine != "" && !f.Engine.Valid():
-		return errand.Page{}, errand.Errorf(errand.Invalid, "engine", "engine %.64q is not one of %v", string(f.Engine), errand.Engines())
+		return errand.Errorf(errand.Invalid, "engine", "engine %.64q is not one of %v", string(f.Engine), errand.Engines())
 	case !f.From.IsZero() && !f.To.IsZero() && f.To.Before(f.From):
-		return errand.Page{}, errand.Errorf(errand.Invalid, "time_range", "the end of the time range is before its beginning")
+		return errand.Errorf(errand.Invalid, "time_range", "the end of the time range is before its beginning")
 	}
-	return s.Store.List(ctx, f)
+	return nil
 }
 
 // Show returns one task with its progress. instance may be empty where the

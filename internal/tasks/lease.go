@@ -1,0 +1,259 @@
+package tasks
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/errandhq/errand"
+)
+
+// Grant is a task together with what only the worker that holds it may know.
+type Grant struct {
+	Task    *errand.Task
+	Token   string // names the lease in Extend and Finish
+	Secrets map[string]string
+	TTL     time.Duration // the lease is lost after so long a silence
+}
+
+// The limits of one call of a worker.
+const (
+	MaxClaim    = 100
+	MaxWait     = 60 * time.Second
+	MaxLogWrite = 256 << 10
+)
+
+// ClaimRequest says what a worker can run.
+type ClaimRequest struct {
+	Worker     string        // its name, for people
+	Operations []string      // machine names
+	Limit      int           // how many tasks at the most
+	Wait       time.Duration // how long to wait for the first one
+}
+
+// Claim leases up to Limit tasks to a worker. It waits until there is one, but
+// no longer than Wait, and returns none then. Errors: Invalid about a member.
+func (r *Runs) Claim(ctx context.Context, p errand.Principal, project string, c ClaimRequest) ([]Grant, error) {
+	if err := authorize(p, project, errand.Worker); err != nil {
+		return nil, err
+	}
+	switch {
+	case c.Worker == "" || len(c.Worker) > errand.MaxNameLen:
+		return nil, errand.Errorf(errand.Invalid, "worker", "a worker's name is 1 to %d bytes", errand.MaxNameLen)
+	case len(c.Operations) == 0 || len(c.Operations) > MaxLimit:
+		return nil, errand.Errorf(errand.Invalid, "operations", "name 1 to %d operations to claim", MaxLimit)
+	case c.Limit < 1 || c.Limit > MaxClaim:
+		return nil, errand.Errorf(errand.Invalid, "limit", "limit must be 1 to %d, not %d", MaxClaim, c.Limit)
+	case c.Wait < 0 || c.Wait > MaxWait:
+		return nil, errand.Errorf(errand.Invalid, "wait", "wait must be 0 to %v, not %v", MaxWait, c.Wait)
+	}
+	timeout := time.NewTimer(c.Wait)
+	defer timeout.Stop()
+	r.seen.enter(project, c.Worker, c.Operations, r.now())
+	defer func() { r.seen.leave(project, c.Worker, r.now()) }()
+	for {
+		changed := r.changes.next() // before looking, so that nothing is missed
+		grants, next, err := r.take(ctx, p, project, c)
+		if err != nil || len(grants) > 0 || c.Wait == 0 {
+			return grants, err
+		}
+		wait := c.Wait
+		if !next.IsZero() {
+			wait = min(wait, max(0, next.Sub(r.now())))
+		}
+		soon := time.NewTimer(wait)
+		select {
+		case <-changed:
+		case <-soon.C:
+		case <-timeout.C:
+			soon.Stop()
+			return nil, nil
+		case <-ctx.Done():
+			soon.Stop()
+			return nil, ctx.Err()
+		}
+		soon.Stop()
+	}
+}
+
+func (r *Runs) take(ctx context.Context, p errand.Principal, project string, c ClaimRequest) ([]Grant, time.Time, error) {
+	now := r.now()
+	want := Want{Project: project, Operations: c.Operations, Now: now, Limit: c.Limit}
+	taken, next, err := r.queue.Take(ctx, want, func(t *errand.Task) (*errand.Event, error) {
+		l := errand.Lease{Token: t.ID + r.newID(now), Worker: c.Worker, Beat: now, Expires: now.Add(r.opt.Lease)}
+		from := t.Status
+		if err := t.Claim(l, now); err != nil {
+			return nil, err
+		}
+		e := event(p, t, errand.ActClaimed, now)
+		e.From, e.To, e.Reason = from, t.Status, "worker "+c.Worker
+		return e, nil
+	})
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	var grants []Grant
+	for _, t := range taken {
+		g, err := r.grant(t)
+		if err != nil {
+			return nil, time.Time{}, err
+		}
+		grants = append(grants, g)
+	}
+	if len(taken) > 0 {
+		r.changes.ring() // for who watches, and for the sweeper
+	}
+	return grants, next, nil
+}
+
+func (r *Runs) grant(t *errand.Task) (Grant, error) {
+	g := Grant{Task: t, Token: t.Run.Lease.Token, TTL: r.opt.Lease}
+	if len(t.Run.Sealed) > 0 {
+		plain, err := r.sealer.Open(sealedSecrets(t), t.Run.Sealed)
+		if err != nil {
+			return Grant{}, err
+		}
+		if err := json.Unmarshal(plain, &g.Secrets); err != nil {
+			return Grant{}, err
+		}
+	}
+	return g, nil
+}
+
+// Beat is what a worker says between claim and finish.
+type Beat struct {
+	Progress *errand.Progress // nil: as before
+	Log      []byte           // more output, or nil
+}
+
+// Extended answers a beat.
+type Extended struct {
+	TTL          time.Duration
+	Stop         bool   // somebody asked the task to stop: end it as cancelled
+	Reason       string // why
+	LogTruncated bool   // the log is full; more of it is thrown away
+}
+
+// Extend keeps a lease. Errors: LeaseLost about "lease" if token names none that
+// is held; then nothing was changed and the worker must stop.
+func (r *Runs) Extend(ctx context.Context, p errand.Principal, project, token string, b Beat) (Extended, error) {
+	id, err := r.held(p, project, token)
+	if err != nil {
+		return Extended{}, err
+	}
+	if len(b.Log) > MaxLogWrite {
+		return Extended{}, errand.Errorf(errand.Invalid, "log", "one call takes at most %d bytes of log", MaxLogWrite)
+	}
+	now := r.now()
+	t, err := r.queue.Renew(ctx, project, id, func(t *errand.Task) error {
+		return t.Extend(token, now.Add(r.opt.Lease), b.Progress, now)
+	})
+	if err != nil {
+		return Extended{}, lostIfGone(err)
+	}
+	x := Extended{TTL: r.opt.Lease}
+	if c := t.Run.Cancel; c != nil {
+		x.Stop, x.Reason = true, c.Reason
+	}
+	if len(b.Log) > 0 {
+		if x.LogTruncated, err = r.queue.AppendLog(ctx, project, id, b.Log, r.opt.MaxLog); err != nil {
+			return Extended{}, err
+		}
+	}
+	if b.Progress != nil {
+		r.changes.ring()
+	}
+	return x, nil
+}
+
+// Finish ends an attempt. Errors: LeaseLost about "lease" as in Extend, Invalid
+// about a member of o.
+func (r *Runs) Finish(ctx context.Context, p errand.Principal, project, token string, o errand.Outcome, log []byte) (*errand.Task, error) {
+	id, err := r.held(p, project, token)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	if len(log) > MaxLogWrite {
+		return nil, errand.Errorf(errand.Invalid, "log", "one call takes at most %d bytes of log", MaxLogWrite)
+	}
+	now := r.now()
+	t, err := r.queue.Update(ctx, project, id, func(t *errand.Task) (*errand.Event, error) {
+		from, worker := t.Status, ""
+		if t.Run != nil {
+			worker = t.Run.Lease.Worker
+		}
+		if err := t.Finish(token, o, r.retryAt(t, now), now); err != nil {
+			return nil, err
+		}
+		e := event(p, t, errand.ActFinished, now)
+		e.From, e.To, e.Reason = from, t.Status, joinReason("worker "+worker, t.Reason)
+		return e, nil
+	})
+	if err != nil {
+		return nil, lostIfGone(err)
+	}
+	r.changes.ring()
+	if len(log) > 0 {
+		if _, err := r.queue.AppendLog(ctx, project, id, log, r.opt.MaxLog); err != nil {
+			return nil, err
+		}
+	}
+	return public(t), nil
+}
+
+// held returns the id of the task that a token is for.
+func (r *Runs) held(p errand.Principal, project, token string) (string, error) {
+	if err := authorize(p, project, errand.Worker); err != nil {
+		return "", err
+	}
+	if len(token) != 64 || !errand.ValidID(token[:32]) || !errand.ValidID(token[32:]) {
+		return "", errand.Errorf(errand.LeaseLost, "lease", "this is not a lease token")
+	}
+	return token[:32], nil
+}
+
+// lostIfGone says of a task that is gone that its lease is lost.
+func lostIfGone(err error) error {
+	if e := errand.ErrorOf(err); e.Kind == errand.NotFound {
+		return errand.Errorf(errand.LeaseLost, "lease", "the lease is no longer held: the task is gone")
+	}
+	return err
+}
+
+// retryAt is when the attempt after the current one may start: after a random
+// part of a wait that doubles.
+func (r *Runs) retryAt(t *errand.Task, now time.Time) time.Time {
+	if t.Run == nil {
+		return now
+	}
+	return now.Add(r.jitter(t.Run.Backoff.Ceiling(len(t.Run.Attempts)))).Truncate(time.Microsecond)
+}
+
+// public returns t without what only its worker may see.
+func public(t *errand.Task) *errand.Task {
+	if t.Run == nil {
+		return t
+	}
+	c, run := *t, *t.Run
+	run.Sealed, run.Lease.Token = nil, ""
+	c.Run = &run
+	return &c
+}
+
+func joinReason(parts ...string) string {
+	var kept []string
+	for _, p := range parts {
+		if p = strings.TrimSpace(p); p != "" {
+			kept = append(kept, p)
+		}
+	}
+	s := strings.Join(kept, ": ")
+	if len(s) > errand.MaxAttributeLen {
+		s = strings.ToValidUTF8(s[:errand.MaxAttributeLen], "")
+	}
+	return s
+}

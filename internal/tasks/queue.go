@@ -1,0 +1,89 @@
+package tasks
+
+import (
+	"context"
+	"time"
+
+	"github.com/errandhq/errand"
+)
+
+// A Queue is the part of a store that running tasks need. What Store says of
+// atomicity, durability and errors holds here too. A queue knows no rule: what
+// may follow what is decided by the Change that it is handed.
+//
+// Tasks that are not final are few, whatever the history; they are kept so that
+// no method here reads more than those.
+type Queue interface {
+	// Submit adds t, its event, and key, in one transaction. If key has been
+	// used in t's project and has not expired at t.CreatedAt, nothing is added,
+	// and the task that it was used for is returned as it is now, with the
+	// digest that was kept with the key. admit is shown the unfinished tasks of
+	// t's lane, oldest first (none if the lane is ""), and may refuse t with an
+	// error.
+	Submit(ctx context.Context, t *errand.Task, key SubmitKey, e *errand.Event, admit func(lane []*errand.Task) error) (earlier *errand.Task, digest string, err error)
+
+	// Update loads a task with its Run, lets change alter it, and saves it with
+	// change's event. NotFound about "task". A final task leaves the queue.
+	Update(ctx context.Context, project, id string, change Change) (*errand.Task, error)
+
+	// Renew is Update without an event, for heartbeats: change may alter
+	// Run.Lease, Run.Due, Progress and UpdatedAt only, and nothing else is
+	// saved. Where Progress and UpdatedAt stay, the record itself is not
+	// written.
+	Renew(ctx context.Context, project, id string, change func(*errand.Task) error) (*errand.Task, error)
+
+	// Take is Update for up to want.Limit pending tasks that match want: those
+	// to be run by want.Now whose lane has neither a running task nor an older
+	// pending one that is to be run by then, oldest (RunAt, then ID) first.
+	// Concurrent calls never take the same task, nor two of one instance and
+	// lane. next is the earliest RunAt after want.Now of the pending tasks that
+	// match otherwise, or zero.
+	Take(ctx context.Context, want Want, change Change) (taken []*errand.Task, next time.Time, err error)
+
+	// Sweep is Update for up to limit tasks of any project with Run.Due <= now,
+	// the longest overdue first. A Change that fails leaves its task as it is
+	// and does not stop the others; the first error is returned at the end. A
+	// nil event saves the task all the same: its Due has moved. next is the
+	// earliest Due that is left, or zero.
+	Sweep(ctx context.Context, now time.Time, limit int, change Change) (swept int, next time.Time, err error)
+
+	// Lane returns the unfinished tasks of an instance and lane with their Run:
+	// the running one first, then the pending ones in the order in which Take
+	// would give them.
+	Lane(ctx context.Context, project, instance, lane string) ([]*errand.Task, error)
+
+	// Scheduled is Store.List for the tasks that were submitted to run later
+	// (Run.Scheduled), in any status, with their Run.
+	Scheduled(ctx context.Context, f errand.Filter) (errand.Page, error)
+
+	// AppendLog adds text to the log of a task, up to limit bytes in all for
+	// the task; what does not fit is cut, and truncated says so. Log returns up
+	// to limit bytes from offset, and the length of the whole.
+	AppendLog(ctx context.Context, project, id string, text []byte, limit int64) (truncated bool, err error)
+	Log(ctx context.Context, project, id string, offset int64, limit int) (text []byte, size int64, err error)
+
+	// Feed returns up to limit events of a project with a Seq above after, in
+	// their order. LastSeq is the Seq of the newest event of all.
+	Feed(ctx context.Context, project string, after int64, limit int) ([]errand.Event, error)
+	LastSeq(ctx context.Context) (int64, error)
+
+	// Durations returns how long the latest successful attempts of an operation
+	// took, newest first, up to limit.
+	Durations(ctx context.Context, project string, engine errand.Engine, operation string, limit int) ([]time.Duration, error)
+}
+
+// SubmitKey makes a submission idempotent. The zero key is none.
+type SubmitKey struct {
+	Key     string
+	Digest  string // of what was submitted
+	Expires time.Time
+}
+
+// Want says which tasks a worker can run.
+type Want struct {
+	Project    string
+	Operations []string // machine names; none: every operation
+	Engines    []errand.Engine
+	Now        time.Time
+	Limit      int
+}
