@@ -12,7 +12,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // server is a running errand.
@@ -22,6 +21,7 @@ type server struct {
 	admin key
 	env   []string // of the command line, as admin
 	log   *logFile
+	stop  func() // ends the server; then the log is complete
 }
 
 // startServer builds errand, unless ERRAND_BIN names a binary to measure, and
@@ -47,12 +47,13 @@ func startServer(t *testing.T) *server {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	s.stop = sync.OnceFunc(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("errand serve: %v\n%s", err, s.log.tail())
 		}
 	})
+	t.Cleanup(s.stop)
 	if err := s.awaitReady(bufio.NewScanner(out)); err != nil {
 		t.Fatalf("%v\n%s", err, s.log.tail())
 	}
@@ -211,16 +212,4 @@ func (l *logFile) String() string {
 func (l *logFile) tail() string {
 	s := l.String()
 	return s[max(0, len(s)-4000):]
-}
-
-// await waits until the log holds text: the log line of a request may follow
-// its answer.
-func (l *logFile) await(text string) bool {
-	for range 100 {
-		if strings.Contains(l.String(), text) {
-			return true
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	return false
 }

@@ -29,6 +29,8 @@ type table struct {
 	cells map[cellKey]cell
 	loops []string // Terraform's loops that ended well
 	done  int      // clients that came to their end
+
+	requests []string // the ids that clients found in errors
 }
 
 type cell struct{ made, failed int }
@@ -46,12 +48,15 @@ func newTable() *table {
 
 // record counts a call for its cell. It returns the known cause if the cell is
 // known to be red.
-func (t *table) record(c client, row string, absent bool, err error) (cause string) {
+func (t *table) record(c client, row string, s seen, err error) (cause string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	k := cellKey{row, c.String()}
 	v := t.cells[k]
-	if !absent {
+	if s.Error != nil {
+		t.requests = append(t.requests, s.Error.RequestID)
+	}
+	if s.Absent == "" {
 		v.made++
 		if err != nil {
 			v.failed++
@@ -71,6 +76,7 @@ func (v cell) String() string {
 	return "✓"
 }
 
+// page is where the measured table is kept.
 const page = "../docs/conformance.md"
 
 // compare holds the committed page against what was measured, or writes it if

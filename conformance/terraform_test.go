@@ -2,6 +2,8 @@ package conformance
 
 import (
 	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -43,6 +45,7 @@ func terraformLoops(t *testing.T, srv *server, table *table) {
 		{"background tasks of DCS: offset in tens until a page is empty", tf.untilEmpty},
 		{"task centre of DCS: the first page without parameters, then offset alone until a page is empty", tf.pager},
 		{"waiters by name: the first task of that name in the first page is the newest", tf.newestOfName},
+		{"access key: signed over accept, user-agent and x-sdk-date alone, with X-Project-Id and X-Domain-Id added afterwards", tf.signed},
 		{"waiters by id: CREATED, then SUCCESS; an unknown id is an HTTP error", tf.waitByID},
 	} {
 		if t.Run(l.name, l.run) {
@@ -221,6 +224,34 @@ func (tf *terraform) waitByID(t *testing.T) {
 	tf.do(t, "GET", path+w32("nobody"), nil, http.StatusNotFound)
 }
 
+// signed signs as the client library under Terraform does. The canonical request
+// is written out here, apart from the server's own code.
+func (tf *terraform) signed(t *testing.T) {
+	k, s := tf.w.keys.operator, services[0]
+	path := "/v2/" + tf.w.project + "/instances/" + tf.w.of[s.name].list + "/tasks"
+	req, err := http.NewRequestWithContext(t.Context(), "GET", tf.srv.dms+path+"?start=1&limit=100", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now().UTC().Format("20060102T150405Z")
+	canonical := strings.Join([]string{
+		"GET", path + "/", "limit=100&start=1",
+		"accept:application/json", "user-agent:terraform", "x-sdk-date:" + now, "",
+		"accept;user-agent;x-sdk-date", fmt.Sprintf("%x", sha256.Sum256(nil)),
+	}, "\n")
+	mac := hmac.New(sha256.New, []byte(k.sk))
+	fmt.Fprintf(mac, "SDK-HMAC-SHA256\n%s\n%x", now, sha256.Sum256([]byte(canonical)))
+	for name, value := range map[string]string{
+		"Accept": "application/json", "User-Agent": "terraform", "X-Sdk-Date": now,
+		"Authorization": fmt.Sprintf("SDK-HMAC-SHA256 Access=%s, SignedHeaders=accept;user-agent;x-sdk-date, Signature=%x", k.ak, mac.Sum(nil)),
+		"X-Project-Id":  tf.w.project, "X-Domain-Id": w32("domain"),
+	} {
+		req.Header.Set(name, value)
+	}
+	_, answer := tf.send(t, req, http.StatusOK)
+	wantAll(t, answer["tasks"].([]any), tf.w.of[s.name].tasks)
+}
+
 func wantAll(t *testing.T, got []any, want []record) {
 	t.Helper()
 	if len(got) != len(want) {
@@ -265,6 +296,11 @@ func (tf *terraform) do(t *testing.T, method, url string, body any, want int) (h
 	if tf.token != "" {
 		req.Header.Set("X-Auth-Token", tf.token)
 	}
+	return tf.send(t, req, want)
+}
+
+func (tf *terraform) send(t *testing.T, req *http.Request, want int) (http.Header, map[string]any) {
+	t.Helper()
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -275,11 +311,11 @@ func (tf *terraform) do(t *testing.T, method, url string, body any, want int) (h
 		t.Fatal(err)
 	}
 	if resp.StatusCode != want {
-		t.Fatalf("%s %s: %d %s, want %d", method, url, resp.StatusCode, data, want)
+		t.Fatalf("%s %s: %d %s, want %d", req.Method, req.URL, resp.StatusCode, data, want)
 	}
 	var answer map[string]any
 	if err := json.Unmarshal(data, &answer); err != nil {
-		t.Fatalf("%s %s: %s: %v", method, url, data, err)
+		t.Fatalf("%s %s: %s: %v", req.Method, req.URL, data, err)
 	}
 	return resp.Header, answer
 }

@@ -1,5 +1,4 @@
+// The releases of the SDK are chosen by the other *.mod files: go build -modfile=v0.1.207.mod
 module github.com/errandhq/errand/conformance/clients/go
 
 go 1.26
-
-require github.com/huaweicloud/huaweicloud-sdk-go-v3 v0.1.207
