@@ -133,26 +133,32 @@ func (s *stack) fill(t *testing.T) {
 	}
 }
 
-// finished returns an imported task of an instance that may be deleted, and one
-// that has progress to show.
-func (s *stack) finished(t *testing.T, instance string) (done, shown string) {
+type record struct {
+	ID, Status string
+	JobID      string `json:"job_id"`
+	Progress   *struct{}
+}
+
+func (s *stack) records(t *testing.T, instance string) []record {
 	t.Helper()
-	var page struct {
-		Tasks []struct {
-			ID, Status string
-			Progress   *struct{}
-		}
-	}
+	var page struct{ Tasks []record }
 	w := s.ask(t, 200, "GET /api/v1/projects/{p}/tasks?limit=1000&instance="+instance, "")
 	if err := json.Unmarshal(w.Body.Bytes(), &page); err != nil {
 		t.Fatal(err)
 	}
-	for _, task := range page.Tasks {
-		if task.Status == "succeeded" {
-			done = task.ID
+	return page.Tasks
+}
+
+// finished returns an imported task of an instance that may be deleted, and one
+// that has progress to show.
+func (s *stack) finished(t *testing.T, instance string) (done, shown string) {
+	t.Helper()
+	for _, r := range s.records(t, instance) {
+		if r.Status == "succeeded" {
+			done = r.ID
 		}
-		if task.Progress != nil {
-			shown = task.ID
+		if r.Progress != nil {
+			shown = r.ID
 		}
 	}
 	if done == "" || shown == "" {
@@ -286,7 +292,10 @@ func (s *stack) compatible(t *testing.T) {
 			continue
 		}
 		s.ask(t, 200, "GET /v2/{p}/tasks", "")
-		s.ask(t, 200, "GET /v2/{p}/jobs/"+done, "")
+		for _, r := range s.records(t, instance) { // each status has words of its own
+			s.ask(t, 200, "GET /v2/{p}/jobs/"+r.JobID, "")
+			s.ask(t, 200, "GET "+path+"/"+r.ID, "")
+		}
 		s.ask(t, 200, "DELETE "+path+"/"+done, "")
 		done, _ = s.finished(t, instance)
 		s.ask(t, 200, "DELETE /v2/{p}/tasks/"+done, `{"message":"anything"}`)
