@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"strings"
 	"testing"
@@ -110,5 +111,31 @@ func TestJudgeObjects(t *testing.T) {
 	}
 	if wantEmpty(204, nil)(client{}, seen{Status: 200}) == nil || wantEmpty(200, nil)(client{}, answer(record{"x": 1})) == nil {
 		t.Error("an answer that is not empty is taken for one")
+	}
+}
+
+func TestTable(t *testing.T) {
+	t.Parallel()
+	table, node := newTable(), clients[len(clients)-1]
+	row := "Kafka: malformed instance id that needs escaping"
+	known := map[cellKey]string{{row, node.String()}: nodeEscapes}
+	if len(table.mended(known)) != 1 {
+		t.Error("a cell without a failure counts as red")
+	}
+	if cause := table.record(node, row, seen{Error: &sdkError{}}, errors.New("x")); cause != nodeEscapes {
+		t.Errorf("the cause of a known fault is %q", cause)
+	}
+	if cause := table.record(node, "Kafka: list", seen{}, errors.New("x")); cause != "" {
+		t.Errorf("a fault that nobody knows has cause %q", cause)
+	}
+	table.record(node, "Kafka: show", seen{Absent: "no ShowBackgroundTask"}, errors.New("x"))
+	table.record(node, "Kafka: delete", seen{}, nil)
+	if len(table.mended(known)) != 0 {
+		t.Error("a red cell counts as mended")
+	}
+	for row, want := range map[string]string{"list": "✗", "show": "–", "delete": "✓"} {
+		if got := table.cells[cellKey{"Kafka: " + row, node.String()}].String(); got != want {
+			t.Errorf("the cell of %s shows %s, want %s", row, got, want)
+		}
 	}
 }

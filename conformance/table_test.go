@@ -86,10 +86,8 @@ func (t *table) compare(tt *testing.T) {
 		tt.Logf("%d of %d clients were run: the page is not compared", t.done, len(clients))
 		return
 	}
-	for k := range upstream {
-		if t.cells[k].failed == 0 {
-			tt.Errorf("%s with %s works now: take it out of the table of upstream's faults", k.row, k.client)
-		}
+	for _, k := range t.mended(upstream) {
+		tt.Errorf("%s with %s works now: take it out of the table of upstream's faults", k.row, k.client)
 	}
 	got := t.render()
 	if os.Getenv("UPDATE") != "" {
@@ -105,6 +103,16 @@ func (t *table) compare(tt *testing.T) {
 	if string(want) != got {
 		tt.Errorf("docs/conformance.md is not what was measured; run `UPDATE=1 go test ./...` in conformance and read the difference.\nmeasured:\n%s", got)
 	}
+}
+
+// mended returns the cells of known faults that are not red.
+func (t *table) mended(known map[cellKey]string) (cells []cellKey) {
+	for k := range known {
+		if t.cells[k].failed == 0 {
+			cells = append(cells, k)
+		}
+	}
+	return cells
 }
 
 const head = `# Conformance
