@@ -54,7 +54,7 @@ conformance: ## the provider's own SDKs, as users install them, against the bina
 
 .PHONY: bench
 bench: ## benchmarks; nothing here can fail a change
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+	$(GO) test -run '^$$' -bench . -benchmem -p 1 -timeout 60m ./...
 
 .PHONY: clean
 clean: ## remove what was built

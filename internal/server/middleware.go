@@ -63,6 +63,10 @@ func (s *Server) serve(q *request, r *http.Request) {
 		op(q, r)
 		return
 	}
+	if s.metrics.inFlightNow() > s.MaxInFlight {
+		s.Fail(q, r, errand.Errorf(errand.Unavailable, "load", "the server has too many requests in hand; try again later"))
+		return
+	}
 	s.Handler.ServeHTTP(q, r)
 }
 

@@ -23,6 +23,10 @@ const (
 	MaxHeader = 32 << 10 // bytes of all header names and values
 	MaxBody   = 12 << 20 // bytes, where Options.MaxBody says nothing else; what the provider's gateway takes
 
+	// MaxInFlight is how many requests are answered at a time, where
+	// Options.MaxInFlight says nothing else. One more is told to come back later.
+	MaxInFlight = 4096
+
 	// maxRead is where net/http itself gives up on a header: well above
 	// MaxHeader, so that the answer is ours and in the client's dialect.
 	maxRead = 512 << 10
@@ -44,6 +48,8 @@ type Options struct {
 	// MaxBody returns the longest body that r may have. Nil stands for the
 	// constant of the same name for all.
 	MaxBody func(r *http.Request) int64
+
+	MaxInFlight int64 // 0: the constant of the same name
 
 	Ready   func(context.Context) error // nil: always ready
 	OpenAPI []byte                      // served at /openapi.yaml, or nil
@@ -83,6 +89,9 @@ type binding struct {
 func New(o Options) *Server {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.MaxInFlight == 0 {
+		o.MaxInFlight = MaxInFlight
 	}
 	if o.MaxBody == nil {
 		o.MaxBody = func(*http.Request) int64 { return MaxBody }

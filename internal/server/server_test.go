@@ -438,6 +438,33 @@ func TestStopFinishesWhatIsInFlight(t *testing.T) {
 	}
 }
 
+func TestTooManyAtATime(t *testing.T) {
+	t.Parallel()
+	const most = 3
+	arrived, proceed := make(chan struct{}), make(chan struct{})
+	s, _ := testServer(t, Options{MaxInFlight: most, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		arrived <- struct{}{}
+		<-proceed
+	})})
+	var busy sync.WaitGroup
+	for range most {
+		busy.Go(func() { get(s, "/slow") })
+		<-arrived
+	}
+	if w := get(s, "/slow"); w.Code != 503 || w.Header().Get("Retry-After") == "" || !strings.Contains(w.Body.String(), "APIGW.0613") {
+		t.Errorf("one request too many: %d %v %s", w.Code, w.Header(), w.Body)
+	}
+	if w := get(s, "/healthz"); w.Code != 200 {
+		t.Errorf("a busy server's healthz: %d", w.Code)
+	}
+	close(proceed)
+	busy.Wait()
+	go func() { <-arrived }()
+	if w := get(s, "/slow"); w.Code != 200 {
+		t.Errorf("once there is room: %d %s", w.Code, w.Body)
+	}
+}
+
 func TestStopGivesUpInTheEnd(t *testing.T) {
 	t.Parallel()
 	arrived := make(chan struct{})
