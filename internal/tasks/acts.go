@@ -58,6 +58,32 @@ func (r *Runs) Reschedule(ctx context.Context, p errand.Principal, project, id s
 	}, "to "+at.Format(time.RFC3339))
 }
 
+// InInstance reports NotFound about "instance" or "task" unless the instance is
+// known and the task is one of it: for callers whose path names both.
+func (r *Runs) InInstance(ctx context.Context, p errand.Principal, project, instance, id string) error {
+	_, err := r.svc.Show(ctx, p, project, instance, id)
+	return err
+}
+
+// Unschedule cancels a task that waits for its time, and deletes its record; of
+// one that has ended it deletes the record. Errors: NotFound about "instance" or
+// "task", Conflict about "task" while it is running.
+func (r *Runs) Unschedule(ctx context.Context, p errand.Principal, project, instance, id string) error {
+	if err := authorize(p, project, errand.Operator); err != nil {
+		return err
+	}
+	t, err := r.svc.Show(ctx, p, project, instance, id)
+	if err != nil {
+		return err
+	}
+	if t.Status == errand.Pending && t.Run != nil {
+		if _, err := r.Cancel(ctx, p, project, id, "the scheduled task was deleted"); err != nil {
+			return err
+		}
+	}
+	return r.svc.Delete(ctx, p, project, id, DeleteOptions{Instance: instance})
+}
+
 // act changes one task at somebody's wish.
 func (r *Runs) act(ctx context.Context, p errand.Principal, project, id string,
 	do func(*errand.Task, time.Time) (errand.Act, error), reason string,

@@ -19,10 +19,13 @@ const Name = "dms"
 
 // Options choose between spellings where the provider's own clients disagree.
 type Options struct {
-	// NumericStepTimes writes the times of steps as numbers, which SDKs
-	// released from 2026-08-20 on expect, instead of as strings, which all
-	// earlier ones of Go and Java demand.
+	// NumericStepTimes writes the times of steps and the count of scheduled
+	// tasks as numbers, which SDKs released from 2026-08-20 on expect, instead
+	// of as strings, which all earlier ones of Go and Java demand.
 	NumericStepTimes bool
+
+	// Runs schedules tasks; nil: the server only keeps records.
+	Runs *tasks.Runs
 }
 
 // NewFamily returns the dialects of the three engines.
@@ -38,7 +41,7 @@ func NewFamily(svc *tasks.Service, operations []errand.Operation, o Options, aut
 
 func newDialect(engine errand.Engine, svc *tasks.Service, operations []errand.Operation, o Options, auth wire.Authenticator) *wire.Dialect {
 	d := wire.New(string(engine), failures, appendError, auth)
-	enc := encoder{hidden: map[string]bool{}, numericStepTimes: o.NumericStepTimes}
+	enc := encoder{hidden: map[string]bool{}, numeric: o.NumericStepTimes}
 	for _, op := range operations {
 		if op.Engine == engine && op.HideRunning {
 			enc.hidden[op.Name] = true
@@ -59,6 +62,9 @@ func newDialect(engine errand.Engine, svc *tasks.Service, operations []errand.Op
 			func(ctx context.Context, p errand.Principal, k taskKey) (*errand.Task, error) {
 				return svc.Show(ctx, p, k.project, k.instance, k.task)
 			}, enc.progress)
+	}
+	if o.Runs != nil {
+		scheduled(d, o.Runs, enc)
 	}
 	return d
 }

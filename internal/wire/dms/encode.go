@@ -30,8 +30,8 @@ var stepStatuses = map[errand.StepStatus]string{
 const deleted = "DELETED"
 
 type encoder struct {
-	hidden           map[string]bool // operations that never show EXECUTING
-	numericStepTimes bool
+	hidden  map[string]bool // operations that never show EXECUTING
+	numeric bool
 }
 
 func (e encoder) status(t *errand.Task) string {
@@ -66,7 +66,10 @@ func (e encoder) show(r *wire.Reply, t *errand.Task) {
 }
 
 func (e encoder) task(b []byte, t *errand.Task) []byte {
-	b = append(b, '{')
+	return append(e.members(append(b, '{'), t), '}')
+}
+
+func (e encoder) members(b []byte, t *errand.Task) []byte {
 	b = wire.AppendMember(b, "id", t.ID)
 	b = wire.AppendMember(b, "name", t.Operation)
 	b = wire.AppendMember(b, "user_name", t.User.Name)
@@ -74,8 +77,7 @@ func (e encoder) task(b []byte, t *errand.Task) []byte {
 	b = wire.AppendMember(b, "params", t.Params)
 	b = wire.AppendMember(b, "status", e.status(t))
 	b = wire.AppendTime(wire.AppendName(b, "created_at"), t.CreatedAt)
-	b = wire.AppendTime(wire.AppendName(b, "updated_at"), t.UpdatedAt)
-	return append(b, '}')
+	return wire.AppendTime(wire.AppendName(b, "updated_at"), t.UpdatedAt)
 }
 
 // progress writes how far a task has come. A task without steps has an empty
@@ -116,7 +118,7 @@ func (e encoder) stepTime(b []byte, name string, t time.Time) []byte {
 		return b
 	}
 	b = wire.AppendName(b, name)
-	if e.numericStepTimes {
+	if e.numeric {
 		return strconv.AppendInt(b, t.UnixMilli(), 10)
 	}
 	b = append(b, '"')
