@@ -17,6 +17,7 @@ func callerChecks() []check {
 		{"callers at once are each answered and kept once", callersPut},
 		{"callers who race for one id see each other", callersRace},
 		{"callers who list see whole batches", callersList},
+		{"callers who list see an instance whole or forgotten", callersForget},
 		{"callers who have gone change nothing", callersGone},
 		{"callers who fail do not harm the others", callersFail},
 		{"ping", callersPing},
@@ -153,6 +154,50 @@ func callersGone(t *testing.T, s tasks.Store) {
 	wantPage(t, list(t, s, errand.Filter{Instance: instanceID(1)}), 1, 1)
 	_, err := s.Instance(t.Context(), project, instanceID(2))
 	wantError(t, err, errand.NotFound, "instance")
+}
+
+// callersForget reads an instance while it is forgotten: its records must all be
+// there, and from one moment on none, even while they are being removed.
+func callersForget(t *testing.T, s tasks.Store) {
+	register(t, s, kafka(1), kafka(2))
+	const many = 1200
+	batch := []*errand.Task{task(2, many, noon)}
+	for n := range many {
+		batch = append(batch, task(1, n, noon.Add(-time.Duration(n)*time.Hour)))
+	}
+	put(t, s, batch...)
+	var wg sync.WaitGroup
+	deleted := make(chan struct{})
+	watch := func(f errand.Filter, whole int, after func(errand.Page, error) bool) {
+		wg.Go(func() {
+			for left := 30; left > 0; {
+				late := false
+				select {
+				case <-deleted:
+					late = true
+					left--
+				default:
+				}
+				p, err := s.List(t.Context(), f)
+				if gone := after(p, err); !gone && (late || err != nil || p.Total != whole) {
+					t.Errorf("listing %+v: total %d, %v; forgotten before: %v", f, p.Total, err, late)
+					return
+				}
+			}
+		})
+	}
+	watch(errand.Filter{Project: project, Instance: instanceID(1), Offset: many / 2, Limit: 3}, many, func(_ errand.Page, err error) bool {
+		e := errand.ErrorOf(err)
+		return e != nil && e.Kind == errand.NotFound && e.Subject == "instance"
+	})
+	watch(errand.Filter{Project: project, Limit: 3}, many+1, func(p errand.Page, err error) bool {
+		return err == nil && p.Total == 1 && len(p.Tasks) == 1
+	})
+	if err := s.DeleteInstance(t.Context(), project, instanceID(1)); err != nil {
+		t.Error(err)
+	}
+	close(deleted)
+	wg.Wait()
 }
 
 // callersFail mixes calls that succeed with ones that are refused after they

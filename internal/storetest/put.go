@@ -218,7 +218,7 @@ func putNothing(t *testing.T, s tasks.Store) {
 
 func putMany(t *testing.T, s tasks.Store) {
 	register(t, s, kafka(1))
-	const many = 3000
+	const many = 1500
 	var batch []*errand.Task
 	for n := range many {
 		batch = append(batch, task(1, n, noon.Add(-time.Duration(n)*7*time.Minute)))
