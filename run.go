@@ -212,7 +212,7 @@ func (t *Task) Lose(reason string, retryAt, now time.Time) error {
 // has until force. Asking again only moves force forward in time.
 func (t *Task) AskToStop(c Cancel, now time.Time) error {
 	if t.Run == nil {
-		return Errorf(Conflict, "task", "task %s ran elsewhere and is only kept as a record here", t.ID)
+		return Errorf(Conflict, "status", "task %s ran elsewhere and is only kept as a record here", t.ID)
 	}
 	switch t.Status {
 	case Pending:
@@ -230,7 +230,7 @@ func (t *Task) AskToStop(c Cancel, now time.Time) error {
 		t.schedule(now)
 		return nil
 	}
-	return Errorf(Conflict, "task", "task %s is %s already", t.ID, t.Status)
+	return Errorf(Conflict, "status", "task %s is %s already", t.ID, t.Status)
 }
 
 // Stop ends a task that was asked to stop and whose worker did not in time.
@@ -255,7 +255,7 @@ func (t *Task) Miss(reason string, now time.Time) error {
 // Reschedule moves the start of a task that waits.
 func (t *Task) Reschedule(at, now time.Time) error {
 	if t.Run == nil || t.Status != Pending || len(t.Run.Attempts) > 0 {
-		return Errorf(Conflict, "task", "task %s is %s; only a task that has not started can be rescheduled", t.ID, t.Status)
+		return Errorf(Conflict, "status", "task %s is %s; only a task that has not started can be rescheduled", t.ID, t.Status)
 	}
 	t.Run.RunAt, t.UpdatedAt = at, later(t.UpdatedAt, now)
 	t.schedule(now)

@@ -21,7 +21,7 @@ func (r *Runs) Get(ctx context.Context, p errand.Principal, project, id string) 
 // Cancel asks a task to stop. One that waits is cancelled at once; the worker of
 // a running one is told with its next beat and has a grace time, after which the
 // task is stopped without it. Errors: NotFound about "task"; Conflict about
-// "task" if it has ended, or only is a record.
+// "status" if it has ended, or only is a record.
 func (r *Runs) Cancel(ctx context.Context, p errand.Principal, project, id, reason string) (*errand.Task, error) {
 	if err := authorize(p, project, errand.Operator); err != nil {
 		return nil, err
@@ -41,8 +41,8 @@ func (r *Runs) Cancel(ctx context.Context, p errand.Principal, project, id, reas
 	}, reason)
 }
 
-// Reschedule moves the start of a task that has not started. Errors: NotFound or
-// Conflict about "task", Invalid about "run_at".
+// Reschedule moves the start of a task that has not started. Errors: NotFound
+// about "task", Conflict about "status", Invalid about "run_at".
 func (r *Runs) Reschedule(ctx context.Context, p errand.Principal, project, id string, at time.Time) (*errand.Task, error) {
 	if err := authorize(p, project, errand.Operator); err != nil {
 		return nil, err

@@ -38,7 +38,7 @@ func (s *Service) Import(ctx context.Context, p errand.Principal, project, insta
 	if len(records) == 0 {
 		return Imported{}, nil
 	}
-	place := make(map[string]int, len(records))
+	place := make(map[*errand.Task]int, len(records))
 	for i, t := range records {
 		t.Project, t.Instance = project, instance
 		if t.JobID == "" {
@@ -50,14 +50,12 @@ func (s *Service) Import(ctx context.Context, p errand.Principal, project, insta
 		if t.Origin == nil {
 			return Imported{}, fmt.Errorf("import of record %d, which has no origin", i+1)
 		}
-		if _, again := place[t.ID]; !again {
-			place[t.ID] = i + 1
-		}
+		place[t] = i + 1
 	}
 	return s.putImported(ctx, p, records, place)
 }
 
-func (s *Service) putImported(ctx context.Context, p errand.Principal, records []*errand.Task, place map[string]int) (Imported, error) {
+func (s *Service) putImported(ctx context.Context, p errand.Principal, records []*errand.Task, place map[*errand.Task]int) (Imported, error) {
 	var done Imported
 	now := s.Now().UTC().Truncate(time.Microsecond)
 	err := s.Store.Put(ctx, records, func(old, t *errand.Task) (*errand.Event, error) {
@@ -72,7 +70,7 @@ func (s *Service) putImported(ctx context.Context, p errand.Principal, records [
 		}
 		save, err := supersedes(old, t)
 		if err != nil {
-			return nil, inRecord(place[t.ID], err)
+			return nil, inRecord(place[t], err)
 		}
 		if !save {
 			done.Unchanged++

@@ -267,6 +267,7 @@ func TestImport(t *testing.T) {
 		{"an older copy", []*errand.Task{with(func(x *errand.Task) { x.Status = errand.Pending; x.UpdatedAt = x.CreatedAt })}, tasks.Imported{Unchanged: 1}, 0, "", ""},
 		{"another name", []*errand.Task{with(func(x *errand.Task) { x.Operation = "modify"; later(x) })}, tasks.Imported{}, errand.Conflict, "record", "record 1"},
 		{"another user", []*errand.Task{record(2, errand.Failed), with(func(x *errand.Task) { x.User.Name = "bob" })}, tasks.Imported{}, errand.Conflict, "record", "record 2"},
+		{"the second of an id", []*errand.Task{record(2, errand.Failed), record(3, errand.Failed), with(func(x *errand.Task) { x.ID, x.JobID = record(2, "").ID, record(2, "").ID })}, tasks.Imported{}, errand.Conflict, "record", "record 3"},
 		{"another time of creation", []*errand.Task{with(func(x *errand.Task) { x.CreatedAt = x.CreatedAt.Add(1000) })}, tasks.Imported{}, errand.Conflict, "record", "record 1"},
 		{"malformed", []*errand.Task{record(2, errand.Failed), with(func(x *errand.Task) { x.ID = "x" })}, tasks.Imported{}, errand.Invalid, "id", "record 2"},
 		{"too many", make([]*errand.Task, tasks.MaxImport+1), tasks.Imported{}, errand.Invalid, "records", ""},

@@ -100,8 +100,7 @@ func TestBackupFails(t *testing.T) {
 func TestBackupOneAtATime(t *testing.T) {
 	t.Parallel()
 	begun, finish := make(chan struct{}), make(chan struct{})
-	var s *stack
-	s = newStack(t, backupFunc(func(_ context.Context, path string) error {
+	s := newStack(t, backupFunc(func(_ context.Context, path string) error {
 		select {
 		case begun <- struct{}{}:
 			<-finish
