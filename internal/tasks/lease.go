@@ -3,6 +3,7 @@ package tasks
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,10 +27,11 @@ const (
 
 // ClaimRequest says what a worker can run.
 type ClaimRequest struct {
-	Worker     string        // its name, for people
-	Operations []string      // machine names
-	Limit      int           // how many tasks at the most
-	Wait       time.Duration // how long to wait for the first one
+	Worker     string          // its name, for people
+	Operations []string        // machine names
+	Engines    []errand.Engine // none: every engine
+	Limit      int             // how many tasks at the most
+	Wait       time.Duration   // how long to wait for the first one
 }
 
 // Claim leases up to Limit tasks to a worker. It waits until there is one, but
@@ -38,11 +40,28 @@ func (r *Runs) Claim(ctx context.Context, p errand.Principal, project string, c 
 	if err := authorize(p, project, errand.Worker); err != nil {
 		return nil, err
 	}
+	return r.claim(ctx, p, project, c)
+}
+
+// ClaimAll is Claim over every project, for the operations that the server runs
+// by itself. p is no credential's: it has role Worker and no project. Extend and
+// Finish are then called for the project of the task that was granted.
+func (r *Runs) ClaimAll(ctx context.Context, p errand.Principal, c ClaimRequest) ([]Grant, error) {
+	if p.Project != "" || p.Role != errand.Worker {
+		return nil, errand.Errorf(errand.Forbidden, "role", "only the server itself claims for every project")
+	}
+	return r.claim(ctx, p, "", c)
+}
+
+// claim waits for work; project "" is every project.
+func (r *Runs) claim(ctx context.Context, p errand.Principal, project string, c ClaimRequest) ([]Grant, error) {
 	switch {
 	case c.Worker == "" || len(c.Worker) > errand.MaxNameLen:
 		return nil, errand.Errorf(errand.Invalid, "worker", "a worker's name is 1 to %d bytes", errand.MaxNameLen)
 	case len(c.Operations) == 0 || len(c.Operations) > MaxLimit:
 		return nil, errand.Errorf(errand.Invalid, "operations", "name 1 to %d operations to claim", MaxLimit)
+	case slices.ContainsFunc(c.Engines, func(e errand.Engine) bool { return !e.Valid() }):
+		return nil, errand.Errorf(errand.Invalid, "engines", "engines must be some of %v", errand.Engines())
 	case c.Limit < 1 || c.Limit > MaxClaim:
 		return nil, errand.Errorf(errand.Invalid, "limit", "limit must be 1 to %d, not %d", MaxClaim, c.Limit)
 	case c.Wait < 0 || c.Wait > MaxWait:
@@ -50,7 +69,7 @@ func (r *Runs) Claim(ctx context.Context, p errand.Principal, project string, c 
 	}
 	timeout := time.NewTimer(c.Wait)
 	defer timeout.Stop()
-	r.seen.enter(project, c.Worker, c.Operations, r.now())
+	r.seen.enter(project, c, r.now())
 	defer func() { r.seen.leave(project, c.Worker, r.now()) }()
 	for {
 		changed := r.changes.next() // before looking, so that nothing is missed
@@ -79,7 +98,7 @@ func (r *Runs) Claim(ctx context.Context, p errand.Principal, project string, c 
 
 func (r *Runs) take(ctx context.Context, p errand.Principal, project string, c ClaimRequest) ([]Grant, time.Time, error) {
 	now := r.now()
-	want := Want{Project: project, Operations: c.Operations, Now: now, Limit: c.Limit}
+	want := Want{Project: project, Operations: c.Operations, Engines: c.Engines, Now: now, Limit: c.Limit}
 	taken, next, err := r.queue.Take(ctx, want, func(t *errand.Task) (*errand.Event, error) {
 		l := errand.Lease{Token: t.ID + r.newID(now), Worker: c.Worker, Beat: now, Expires: now.Add(r.opt.Lease)}
 		from := t.Status

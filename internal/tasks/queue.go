@@ -81,9 +81,9 @@ type SubmitKey struct {
 
 // Want says which tasks a worker can run.
 type Want struct {
-	Project    string
-	Operations []string // machine names; none: every operation
-	Engines    []errand.Engine
+	Project    string          // "" is every project
+	Operations []string        // machine names; none: every operation
+	Engines    []errand.Engine // none: every engine
 	Now        time.Time
 	Limit      int
 }

@@ -71,7 +71,7 @@ func (r *Runs) stillWaits(t *errand.Task, now time.Time) *errand.Event {
 	if t.Status != errand.Pending || t.Run.RunAt.After(now) {
 		return nil
 	}
-	alive := r.seen.serves(t.Project, t.Operation, now)
+	alive := r.seen.serves(t, now)
 	if alive == !t.Run.Stalled {
 		return nil
 	}

@@ -94,8 +94,8 @@ func (r *Runs) whyPending(ctx context.Context, t *errand.Task, now time.Time) (W
 			return r.whyBehind(ctx, t, lane[0], at, now)
 		}
 	}
-	seen := r.seen.lastSeen(t.Project, t.Operation, now)
-	if !r.seen.serves(t.Project, t.Operation, now) {
+	seen := r.seen.lastSeen(t, now)
+	if !r.seen.serves(t, now) {
 		w := Why{Code: WhyNoWorker, Until: t.Run.Deadline, LastSeen: seen, Text: "no worker serves operation " + t.Operation}
 		if seen.IsZero() {
 			w.Text += "; none has been seen since this server started"

@@ -6,14 +6,17 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/errandhq/errand"
 )
 
 // Worker is who asked for work lately.
 type Worker struct {
 	Name       string
 	Operations []string
-	Since      time.Time // when it was first seen
-	Seen       time.Time // when it last asked for work, or now while it waits
+	Engines    []errand.Engine // none: every engine
+	Since      time.Time       // when it was first seen
+	Seen       time.Time       // when it last asked for work, or now while it waits
 }
 
 // absent is how long a worker that does not ask is still taken to be there: it
@@ -30,6 +33,7 @@ type workers struct {
 	all map[workerKey]*presence
 }
 
+// workerKey's project is "" for the server itself, which works for every project.
 type workerKey struct{ project, name string }
 
 type presence struct {
@@ -37,20 +41,20 @@ type presence struct {
 	waiting int // calls that wait right now
 }
 
-func (w *workers) enter(project, name string, operations []string, now time.Time) {
+func (w *workers) enter(project string, c ClaimRequest, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.all == nil {
 		w.all = map[workerKey]*presence{}
 	}
-	k := workerKey{project, name}
+	k := workerKey{project, c.Worker}
 	p := w.all[k]
 	if p == nil {
 		w.forget(now)
-		p = &presence{Worker: Worker{Name: name, Since: now}}
+		p = &presence{Worker: Worker{Name: c.Worker, Since: now}}
 		w.all[k] = p
 	}
-	p.Operations, p.Seen = slices.Clone(operations), now
+	p.Operations, p.Engines, p.Seen = slices.Clone(c.Operations), slices.Clone(c.Engines), now
 	p.waiting++
 }
 
@@ -84,7 +88,7 @@ func (w *workers) list(project string, now time.Time) []Worker {
 	defer w.mu.Unlock()
 	var all []Worker
 	for k, p := range w.all {
-		if k.project == project {
+		if k.project == project || k.project == "" {
 			x := p.Worker
 			if p.waiting > 0 {
 				x.Seen = now
@@ -96,17 +100,20 @@ func (w *workers) list(project string, now time.Time) []Worker {
 	return all
 }
 
-// serves reports whether a worker for an operation is taken to be there.
-func (w *workers) serves(project, operation string, now time.Time) bool {
-	seen := w.lastSeen(project, operation, now)
+// serves reports whether a worker that could run t is taken to be there.
+func (w *workers) serves(t *errand.Task, now time.Time) bool {
+	seen := w.lastSeen(t, now)
 	return !seen.IsZero() && now.Sub(seen) <= absent
 }
 
-// lastSeen returns when a worker that runs an operation was last seen, or zero.
-func (w *workers) lastSeen(project, operation string, now time.Time) time.Time {
+// lastSeen returns when a worker that could run t was last seen, or zero.
+func (w *workers) lastSeen(t *errand.Task, now time.Time) time.Time {
 	var last time.Time
-	for _, x := range w.list(project, now) {
-		if slices.Contains(x.Operations, operation) && x.Seen.After(last) {
+	for _, x := range w.list(t.Project, now) {
+		if len(x.Engines) > 0 && !slices.Contains(x.Engines, t.Engine) {
+			continue
+		}
+		if slices.Contains(x.Operations, t.Operation) && x.Seen.After(last) {
 			last = x.Seen
 		}
 	}
