@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/errandhq/errand"
 )
@@ -60,6 +61,26 @@ func Handle[In, Out any](d *Dialect, pattern string,
 	call func(context.Context, errand.Principal, In) (Out, error),
 	encode func(*Reply, Out),
 ) {
+	handle(d, pattern, 0, decode, call, encode)
+}
+
+// HandleWaiting is Handle for calls that wait for something to happen, for up to
+// longest: the deadlines of the connection are put off by so much, and the
+// context of the call is also done once the server is told to stop, so that
+// nobody holds that up. A call should then succeed with what it has.
+func HandleWaiting[In, Out any](d *Dialect, pattern string, longest time.Duration,
+	decode func(*http.Request) (In, error),
+	call func(context.Context, errand.Principal, In) (Out, error),
+	encode func(*Reply, Out),
+) {
+	handle(d, pattern, longest, decode, call, encode)
+}
+
+func handle[In, Out any](d *Dialect, pattern string, longest time.Duration,
+	decode func(*http.Request) (In, error),
+	call func(context.Context, errand.Principal, In) (Out, error),
+	encode func(*Reply, Out),
+) {
 	d.handle(pattern, func(w http.ResponseWriter, r *http.Request) {
 		x := ExchangeOf(r)
 		x.Dialect, x.Route = d.Name, pattern
@@ -67,7 +88,7 @@ func Handle[In, Out any](d *Dialect, pattern string,
 			d.Fail(w, r, err)
 			return
 		}
-		answer(d, w, r, decode, func(ctx context.Context, in In) (Out, error) { return call(ctx, x.Principal, in) }, encode)
+		answer(d, w, r, longest, decode, func(ctx context.Context, in In) (Out, error) { return call(ctx, x.Principal, in) }, encode)
 	})
 }
 
@@ -80,11 +101,11 @@ func HandlePublic[In, Out any](d *Dialect, pattern string,
 	d.handle(pattern, func(w http.ResponseWriter, r *http.Request) {
 		x := ExchangeOf(r)
 		x.Dialect, x.Route = d.Name, pattern
-		answer(d, w, r, decode, call, encode)
+		answer(d, w, r, 0, decode, call, encode)
 	})
 }
 
-func answer[In, Out any](d *Dialect, w http.ResponseWriter, r *http.Request,
+func answer[In, Out any](d *Dialect, w http.ResponseWriter, r *http.Request, longest time.Duration,
 	decode func(*http.Request) (In, error), call func(context.Context, In) (Out, error), encode func(*Reply, Out),
 ) {
 	in, err := decode(r)
@@ -92,14 +113,39 @@ func answer[In, Out any](d *Dialect, w http.ResponseWriter, r *http.Request,
 		d.Fail(w, r, err)
 		return
 	}
-	out, err := call(r.Context(), in)
+	ctx := r.Context()
+	if longest > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = mayWait(w, r, longest)
+		defer cancel()
+	}
+	out, err := call(ctx, in)
 	if err != nil {
 		d.Fail(w, r, err)
 		return
 	}
 	reply := newReply()
 	encode(reply, out)
-	reply.send(w)
+	reply.send(ctx, w, r.Method)
+}
+
+// answerTime is what an answer gets beyond the time that its call may wait.
+const answerTime = 30 * time.Second
+
+// mayWait lets the answer to r take its time, and returns a context that ends
+// with the request or when the server is told to stop.
+func mayWait(w http.ResponseWriter, r *http.Request, longest time.Duration) (context.Context, context.CancelFunc) {
+	// The body has been read. A deadline for reading that passes while the
+	// handler runs would end the request.
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Time{})
+	_ = rc.SetWriteDeadline(time.Now().Add(longest + answerTime))
+	ctx, cancel := context.WithCancel(r.Context())
+	if stopping := ExchangeOf(r).Stopping; stopping != nil {
+		stop := context.AfterFunc(stopping, cancel)
+		return ctx, func() { stop(); cancel() }
+	}
+	return ctx, cancel
 }
 
 // authenticate fills in the principal of x once.

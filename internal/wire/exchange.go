@@ -14,6 +14,9 @@ type Exchange struct {
 	ID       string // request id, sent as X-Request-Id
 	Listener string // dialect that the listener is bound to, or ""
 
+	// Stopping is done once the server is told to stop. Nil: never.
+	Stopping context.Context
+
 	Dialect   string // who answered
 	Route     string // pattern of the route that matched, or ""
 	Principal errand.Principal

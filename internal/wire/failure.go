@@ -84,7 +84,7 @@ func (d *Dialect) Fail(w http.ResponseWriter, r *http.Request, err error) {
 	if row.Status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
 	}
-	reply.send(w)
+	reply.send(r.Context(), w, r.Method)
 }
 
 // retryAfter is how many seconds a client is asked to wait when the server is

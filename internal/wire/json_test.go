@@ -26,6 +26,31 @@ func TestAppendString(t *testing.T) {
 	}
 }
 
+// TestPlainLen puts each byte at each place of a text.
+func TestPlainLen(t *testing.T) {
+	for c := range 256 {
+		for at := range 20 {
+			s := []byte(strings.Repeat("a", 20))
+			s[at] = byte(c)
+			want := at
+			if c >= 0x20 && c < 0x80 && c != '"' && c != '\\' {
+				want = 20
+			}
+			if got := plainLen(string(s)); got != want {
+				t.Errorf("byte %#x at %d: %d, want %d", c, at, got, want)
+			}
+		}
+	}
+}
+
+func BenchmarkAppendString(b *testing.B) {
+	s := `{"public_ip_id":"1aea7aed-e7d8-40ea-b3de-6f3ee9d5db9f","public_ip_address":"100.93.2.18","enable_public_ip":true}`
+	buf := make([]byte, 0, 1024)
+	for b.Loop() {
+		buf = AppendString(buf[:0], s)
+	}
+}
+
 func FuzzAppendString(f *testing.F) {
 	f.Add("a\"\\\n\x00\xff中")
 	f.Fuzz(func(t *testing.T, s string) {

@@ -1,10 +1,12 @@
 package wire
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"strconv"
 	"sync"
+	"time"
 )
 
 // Reply is an answer in the making. The zero Type is JSON and the zero Status 200.
@@ -18,7 +20,14 @@ type Reply struct {
 	// closed whatever happens.
 	Stream io.ReadCloser
 	Size   int64
+
+	// Live, where set, writes the body piece by piece, for as long as it likes
+	// or until ctx is done. send passes a piece on at once, and fails if the
+	// client does not take it within liveTimeout: nothing is kept for the slow.
+	Live func(ctx context.Context, send func([]byte) error)
 }
+
+const liveTimeout = 15 * time.Second
 
 // NoContent turns the reply into a bare 204.
 func (r *Reply) NoContent() { r.Status = http.StatusNoContent }
@@ -38,7 +47,7 @@ var jsonType = []string{"application/json"}
 
 // send writes the reply and gives its buffer back. A client that has gone away
 // is no error of ours.
-func (r *Reply) send(w http.ResponseWriter) {
+func (r *Reply) send(ctx context.Context, w http.ResponseWriter, method string) {
 	h := w.Header()
 	for k, v := range r.Header {
 		h.Set(k, v)
@@ -53,6 +62,12 @@ func (r *Reply) send(w http.ResponseWriter) {
 		h.Set("Content-Length", strconv.FormatInt(r.Size, 10))
 		w.WriteHeader(r.Status)
 		_, _ = io.Copy(w, r.Stream)
+	case r.Live != nil:
+		h.Set("Content-Type", r.Type)
+		w.WriteHeader(r.Status)
+		if method != http.MethodHead {
+			r.live(ctx, w)
+		}
 	case r.Status == http.StatusNoContent:
 		w.WriteHeader(r.Status)
 	default:
@@ -69,4 +84,15 @@ func (r *Reply) send(w http.ResponseWriter) {
 	if cap(r.Body) <= maxPooled {
 		replies.Put(r)
 	}
+}
+
+func (r *Reply) live(ctx context.Context, w http.ResponseWriter) {
+	rc := http.NewResponseController(w)
+	r.Live(ctx, func(piece []byte) error {
+		_ = rc.SetWriteDeadline(time.Now().Add(liveTimeout)) // a recorder in a test has none
+		if _, err := w.Write(piece); err != nil {
+			return err
+		}
+		return rc.Flush()
+	})
 }

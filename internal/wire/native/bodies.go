@@ -58,6 +58,7 @@ type taskBody struct {
 	Reason    string          `json:"reason,omitempty"`
 	Progress  *progressBody   `json:"progress,omitempty"`
 	Origin    *originBody     `json:"origin,omitempty"`
+	Run       *runBody        `json:"run,omitempty"`
 	CreatedAt moment          `json:"created_at"`
 	UpdatedAt moment          `json:"updated_at"`
 }
@@ -91,6 +92,9 @@ func taskOf(t *errand.Task) taskBody {
 	}
 	if p := t.Progress; p != nil {
 		b.Progress = &progressBody{Percent: p.Percent, RemainingSeconds: int64(p.Remaining / time.Second), Steps: stepsOf(p.Steps)}
+	}
+	if t.Run != nil {
+		b.Run = runOf(t.Run)
 	}
 	if t.Origin != nil {
 		b.Origin = &originBody{Status: t.Origin.Status}

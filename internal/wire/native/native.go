@@ -23,6 +23,7 @@ const Name = "native"
 // The longest request bodies, in bytes.
 const (
 	MaxBody   = 1 << 20
+	MaxRun    = 4 << 20  // of a submission, and of what a worker reports
 	MaxImport = 64 << 20 // of an import
 )
 
@@ -37,22 +38,39 @@ type Deps struct {
 	// is best the directory of the database. A nil Store means no such call.
 	Store     Backuper
 	BackupDir string
+
+	// Runs are the tasks that run here. A server without them only keeps
+	// records: it has none of the calls about running.
+	Runs *tasks.Runs
+
+	// Operations lists what may be submitted. Nil means no such call.
+	Operations func() []errand.Operation
 }
 
 type api struct {
-	svc *tasks.Service
-	dir *auth.Directory
+	svc     *tasks.Service
+	dir     *auth.Directory
+	runs    *tasks.Runs
+	waiting waitingRoom
 }
 
 // New returns the dialect.
 func New(deps Deps) *wire.Dialect {
 	d := wire.New(Name, failures, appendError, deps.Auth)
-	a := &api{svc: deps.Tasks, dir: deps.Directory}
+	a := &api{svc: deps.Tasks, dir: deps.Directory, runs: deps.Runs}
 	a.taskRoutes(d)
 	a.instanceRoutes(d)
 	a.projectRoutes(d)
 	a.userRoutes(d)
 	a.keyRoutes(d)
+	if deps.Runs != nil {
+		a.runRoutes(d)
+		a.workerRoutes(d)
+		a.watchRoute(d)
+	}
+	if deps.Operations != nil {
+		operationsRoute(d, deps.Operations)
+	}
 	if deps.Store != nil {
 		b := &backups{store: deps.Store, dir: deps.BackupDir, now: deps.Now}
 		b.route(d)
@@ -70,12 +88,23 @@ func New(deps Deps) *wire.Dialect {
 }
 
 // decodeBody reads the body of r and takes no parameters.
-func decodeBody[T any](r *http.Request) (T, error) {
+func decodeBody[T any](r *http.Request) (T, error) { return decodeUpTo[T](r, MaxBody) }
+
+func decodeUpTo[T any](r *http.Request, limit int64) (T, error) {
 	var v T
 	if _, err := query(r); err != nil {
 		return v, err
 	}
-	return v, wire.DecodeJSON(r, MaxBody, &v)
+	return v, wire.DecodeJSON(r, limit, &v)
+}
+
+// decodeOptional is decodeBody where no body stands for an empty object.
+func decodeOptional[T any](r *http.Request, limit int64) (T, error) {
+	v, err := decodeUpTo[T](r, limit)
+	if e := errand.ErrorOf(err); e != nil && e.Subject == "body_empty" {
+		err = nil
+	}
+	return v, err
 }
 
 func decodeNothing(r *http.Request) (struct{}, error) {
