@@ -113,6 +113,9 @@ func TestFullDisk(t *testing.T) {
 	if err := s.Ping(t.Context()); err != nil {
 		t.Errorf("Ping with space again: %v", err)
 	}
+	if s.w.stopped.Load() {
+		t.Error("Ping would go on writing")
+	}
 	wantKept()
 	again := testTask(1, 2_000_000)
 	put(t, s, again)

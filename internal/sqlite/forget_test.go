@@ -82,10 +82,27 @@ func TestForgottenTasksGo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	again := testTask(2, 7) // the id of a task that is gone but not yet removed
+	err = s.Put(t.Context(), []*errand.Task{again}, func(old, task *errand.Task) (*errand.Event, error) {
+		if old != nil {
+			t.Errorf("decide was shown a forgotten task: %+v", old)
+		}
+		return save(old, task)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := total(t, s, 0); n != 2 {
+		t.Errorf("the project has %d tasks, want the two of the other instance", n)
+	}
+	if err := s.Delete(t.Context(), testProject, again.ID, func(t *errand.Task) (*errand.Event, error) { return save(nil, t) }); err != nil {
+		t.Fatal(err)
+	}
 	closeStore(t, s)
 	s = openAt(t, path)
 	waitForgotten(t, s)
 	batch = append(batch, batch[1:]...) // their events
+	batch = append(batch, again, again)
 	left()
 }
 
@@ -127,5 +144,37 @@ func TestCacheIsBounded(t *testing.T) {
 	}
 	if len(c.entries) < cacheBytes/len(big)/2 {
 		t.Errorf("the cache holds only %d entries", len(c.entries))
+	}
+}
+
+// A listing may look its instance up just before that is forgotten, and read
+// its tasks just after.
+func TestListOfInstanceForgottenMeanwhile(t *testing.T) {
+	t.Parallel()
+	s := openNew(t)
+	register(t, s, 1, 2)
+	put(t, s, testTask(1, 1), testTask(2, 2))
+	f := errand.Filter{Project: testProject, Limit: 10}
+	before := s.cache.forgotten.Load()
+	var known [2]*entry
+	for n := range known {
+		var err error
+		if known[n], err = s.instance(t.Context(), testProject, instanceID(n+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.DeleteInstance(t.Context(), testProject, instanceID(1)); err != nil {
+		t.Fatal(err)
+	}
+	waitForgotten(t, s)
+	f.Instance = instanceID(1)
+	_, err := s.listInstance(t.Context(), f, known[0], before)
+	if e := errand.ErrorOf(err); e == nil || e.Kind != errand.NotFound || e.Subject != "instance" {
+		t.Errorf("listing of the instance that was forgotten: %v", err)
+	}
+	f.Instance = instanceID(2)
+	p, err := s.listInstance(t.Context(), f, known[1], before)
+	if err != nil || p.Total != 1 || len(p.Tasks) != 1 {
+		t.Errorf("listing of another instance: %+v, %v", p, err)
 	}
 }

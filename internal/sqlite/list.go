@@ -74,7 +74,12 @@ func (s *Store) List(ctx context.Context, f errand.Filter) (errand.Page, error) 
 	if err != nil {
 		return errand.Page{}, err
 	}
-	var page errand.Page
+	return s.listInstance(ctx, f, e, forgotten)
+}
+
+// listInstance lists the tasks of e, which was known when the count of forgotten
+// instances was read.
+func (s *Store) listInstance(ctx context.Context, f errand.Filter, e *entry, forgotten uint64) (page errand.Page, err error) {
 	err = s.snapshot(ctx, func(c *conn) error {
 		page, err = c.page(f, []part{{scope: e.scope}}, pageOfInstance,
 			errand.Task{Project: e.inst.Project, Instance: e.inst.ID, Engine: e.inst.Engine})

@@ -13,6 +13,8 @@ func listChecks() []check {
 		{"list is newest first, ties by id", listOrder},
 		{"list counts all and pages through all", listPages},
 		{"list includes both ends of its range", listRange},
+		{"list counts right at every scale of time", listScales},
+		{"list pages deep into ranges and engines", listDeep},
 		{"list of an instance that nobody knows", listUnknown},
 		{"list across instances and engines", listAcross},
 		{"list keeps its total when records go", listAfterDelete},
@@ -89,6 +91,65 @@ func listRange(t *testing.T, s tasks.Store) {
 				wantPage(t, list(t, s, f), len(c.want), c.want[min(f.Offset, len(c.want)):]...)
 			}
 		})
+	}
+}
+
+// listScales has tasks a microsecond to a year around one moment, and asks for
+// every range between two of them.
+func listScales(t *testing.T, s tasks.Store) {
+	register(t, s, kafka(1))
+	var batch []*errand.Task
+	at := func(us int64) {
+		batch = append(batch, task(1, len(batch), time.UnixMicro(noon.UnixMicro()+us)))
+	}
+	for e := 45; e >= 0; e-- {
+		at(-1 << e)
+	}
+	for e := range 45 {
+		at(1 << e)
+	}
+	put(t, s, batch...)
+	for i := range batch {
+		for k := i; k < len(batch); k++ {
+			for _, instance := range []string{instanceID(1), ""} {
+				f := errand.Filter{Instance: instance, From: batch[i].CreatedAt, To: batch[k].CreatedAt, Offset: k - i, Limit: 2}
+				wantPage(t, list(t, s, f), k-i+1, i) // the oldest in the range
+			}
+		}
+	}
+}
+
+func listDeep(t *testing.T, s tasks.Store) {
+	for n, e := range errand.Engines() {
+		i := kafka(n)
+		i.Engine = e
+		register(t, s, i)
+	}
+	const many = 896
+	var batch []*errand.Task
+	for n := range many {
+		batch = append(batch, task(n%4, n, noon.Add(time.Duration(n/8)*17*time.Minute))) // eight at each moment
+	}
+	put(t, s, batch...)
+	for _, of := range []struct {
+		filter errand.Filter
+		first  int
+		step   int
+	}{{errand.Filter{}, 0, 1}, {errand.Filter{Engine: errand.RocketMQ}, 1, 4}, {errand.Filter{Instance: instanceID(2)}, 2, 4}} {
+		for _, r := range [][2]int{{0, many - 8}, {160, many - 8}, {0, 720}, {80, 800}} { // first tasks of two moments
+			f := of.filter
+			f.From, f.To, f.Limit = batch[r[0]].CreatedAt, batch[r[1]].CreatedAt, 7
+			var want []int
+			for n := of.first; n < many; n += of.step {
+				if n >= r[0] && n < r[1]+8 {
+					want = append([]int{n}, want...)
+				}
+			}
+			for f.Offset = 0; f.Offset < len(want)+20; f.Offset += 13 {
+				from := min(f.Offset, len(want))
+				wantPage(t, list(t, s, f), len(want), want[from:min(from+7, len(want))]...)
+			}
+		}
 	}
 }
 
