@@ -34,7 +34,7 @@ func (s *Server) Bound(dialect string) http.Handler {
 		q := &request{ResponseWriter: w, begun: now}
 		// An id that a client sends is not taken over: it could be anything, and
 		// the same for two requests.
-		q.exchange.ID, q.exchange.Listener = errand.NewID(now), dialect
+		q.exchange.ID, q.exchange.Listener, q.exchange.Stopping = errand.NewID(now), dialect, s.told
 		r = wire.Begin(q, r, &q.exchange)
 		s.metrics.inFlight.Inc()
 		defer s.done(q, r)

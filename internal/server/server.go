@@ -77,6 +77,10 @@ type Server struct {
 	ops      map[string]http.HandlerFunc
 	stopping atomic.Bool
 	bound    []*binding
+
+	// told is done once Run is told to stop: calls that wait end then.
+	told context.Context
+	tell context.CancelFunc
 }
 
 type binding struct {
@@ -98,6 +102,7 @@ func New(o Options) *Server {
 	}
 	s := &Server{Options: o, metrics: newMetrics(o.Version)}
 	s.ops = s.operations()
+	s.told, s.tell = context.WithCancel(context.Background())
 	return s
 }
 
@@ -197,6 +202,7 @@ func (b *binding) serve() error {
 // stop ends all listeners at once and waits for what they still have in hand.
 func (s *Server) stop() error {
 	s.stopping.Store(true)
+	s.tell()
 	s.Log.Info("stopping", "requests_in_flight", s.metrics.inFlightNow())
 	ctx, cancel := context.WithTimeout(context.Background(), s.StopTimeout)
 	defer cancel()

@@ -65,9 +65,7 @@ func (r *Reply) send(ctx context.Context, w http.ResponseWriter, method string) 
 	case r.Live != nil:
 		h.Set("Content-Type", r.Type)
 		w.WriteHeader(r.Status)
-		if method != http.MethodHead {
-			r.live(ctx, w)
-		}
+		r.live(ctx, w, method)
 	case r.Status == http.StatusNoContent:
 		w.WriteHeader(r.Status)
 	default:
@@ -86,7 +84,11 @@ func (r *Reply) send(ctx context.Context, w http.ResponseWriter, method string) 
 	}
 }
 
-func (r *Reply) live(ctx context.Context, w http.ResponseWriter) {
+func (r *Reply) live(ctx context.Context, w http.ResponseWriter, method string) {
+	if method == http.MethodHead {
+		r.Live(ctx, func([]byte) error { return http.ErrBodyNotAllowed })
+		return
+	}
 	rc := http.NewResponseController(w)
 	r.Live(ctx, func(piece []byte) error {
 		_ = rc.SetWriteDeadline(time.Now().Add(liveTimeout)) // a recorder in a test has none

@@ -162,6 +162,9 @@ func decodeFinish(r *http.Request) (finishRequest, error) {
 		Log       string          `json:"log"`
 	}](r, MaxRun)
 	q := finishRequest{leaseKey: leaseOf(r), log: []byte(b.Log)}
+	if string(b.Result) == "null" {
+		b.Result = nil
+	}
 	q.outcome = errand.Outcome{Status: b.Status, ErrorCode: b.ErrorCode, Reason: b.Reason, Permanent: b.Permanent, Result: b.Result}
 	return q, err
 }
