@@ -59,6 +59,28 @@ type Config struct {
 	NumericStepTimes bool `toml:"dms_numeric_step_times"`
 	LegacyDCSCodes   bool `toml:"dcs_legacy_codes"`
 
+	// Operations is a directory of YAML files that declare operations; "" leaves
+	// the built-in ones only.
+	Operations string `toml:"operations"`
+
+	// Lease is how long a worker may be silent before its task is taken from it.
+	Lease Duration `toml:"lease"`
+
+	// CancelGrace is how long a worker has to stop a task that is to be
+	// cancelled; after that the task ends without it.
+	CancelGrace Duration `toml:"cancel_grace"`
+
+	// Runners is how many declared programs and simulations run at a time in
+	// this process; 0 leaves them all to others.
+	Runners int `toml:"runners"`
+
+	// WorkDir is where each attempt of a program gets a directory of its own.
+	WorkDir string `toml:"work_dir"`
+
+	// DrainTimeout is how long a stopping process lets the programs and
+	// simulations that it runs go on. What is left then is stopped.
+	DrainTimeout Duration `toml:"drain_timeout"`
+
 	// StopTimeout is how long a stopping server waits for requests in flight.
 	StopTimeout Duration `toml:"stop_timeout"`
 
@@ -111,6 +133,10 @@ func defaults() *Config {
 		Listen:         []Listen{{Addr: "127.0.0.1:8080"}},
 		DefaultDialect: "dms",
 		Region:         "cn-north-4",
+		Lease:          Duration(10 * time.Second),
+		CancelGrace:    Duration(30 * time.Second),
+		Runners:        4,
+		DrainTimeout:   Duration(15 * time.Second),
 		StopTimeout:    Duration(20 * time.Second),
 		LogFormat:      "text",
 		LogLevel:       slog.LevelInfo,
@@ -145,6 +171,9 @@ func (c *Config) complete() error {
 	if c.Credentials == "" {
 		c.Credentials = filepath.Join(dir, "credentials")
 	}
+	if c.WorkDir == "" {
+		c.WorkDir = filepath.Join(dir, "work")
+	}
 	if len(c.Listen) == 0 {
 		return bad("listen", "", "at least one address, such as 127.0.0.1:8080, must be given")
 	}
@@ -160,11 +189,36 @@ func (c *Config) complete() error {
 	if c.Region == "" || len(c.Region) > 64 {
 		return bad("region", c.Region, "it must be 1 to 64 bytes, such as cn-north-4")
 	}
-	if c.StopTimeout <= 0 {
-		return bad("stop-timeout", c.StopTimeout.String(), "it must be more than 0, such as 20s")
+	if err := c.checkTimes(); err != nil {
+		return err
 	}
 	if !strings.HasPrefix(c.Server, "http://") && !strings.HasPrefix(c.Server, "https://") {
 		return bad("server", c.Server, "it must begin with http:// or https://, such as http://127.0.0.1:8080")
+	}
+	return nil
+}
+
+// The bounds of what is set about running tasks. A shorter lease would be lost
+// by a worker on a busy network; a longer one leaves a dead worker unnoticed.
+const (
+	minLease   = time.Second
+	maxLease   = time.Hour
+	maxGrace   = 24 * time.Hour
+	maxRunners = 1000
+)
+
+func (c *Config) checkTimes() error {
+	switch {
+	case c.Lease < Duration(minLease) || c.Lease > Duration(maxLease):
+		return bad("lease", c.Lease.String(), "it must be %s to %s", Duration(minLease), Duration(maxLease))
+	case c.CancelGrace <= 0 || c.CancelGrace > Duration(maxGrace):
+		return bad("cancel-grace", c.CancelGrace.String(), "it must be more than 0 and at most %s", Duration(maxGrace))
+	case c.Runners < 0 || c.Runners > maxRunners:
+		return bad("runners", strconv.Itoa(c.Runners), "it must be 0 to %d", maxRunners)
+	case c.DrainTimeout < 0:
+		return bad("drain-timeout", c.DrainTimeout.String(), "it must not be negative")
+	case c.StopTimeout <= 0:
+		return bad("stop-timeout", c.StopTimeout.String(), "it must be more than 0, such as 20s")
 	}
 	return nil
 }

@@ -61,6 +61,12 @@ var examples = map[string][3][2]string{
 	"tls-key":                {{`"f.key"`, "f.key"}, {"", "e.key"}, {"", "a.key"}},
 	"dms-numeric-step-times": {{`true`, "true"}, {"", "false"}, {"", "true"}},
 	"dcs-legacy-codes":       {{`true`, "true"}, {"", "false"}, {"", "true"}},
+	"operations":             {{`"f.d"`, "f.d"}, {"", "e.d"}, {"", "a.d"}},
+	"lease":                  {{`"5s"`, "5s"}, {"", "6s"}, {"", "1m30s"}},
+	"cancel-grace":           {{`"5s"`, "5s"}, {"", "6s"}, {"", "1m30s"}},
+	"runners":                {{`0`, "0"}, {"", "1"}, {"", "2"}},
+	"work-dir":               {{`"f"`, "f"}, {"", "e"}, {"", "a"}},
+	"drain-timeout":          {{`"5s"`, "5s"}, {"", "0s"}, {"", "1m30s"}},
 	"stop-timeout":           {{`"5s"`, "5s"}, {"", "6s"}, {"", "1m30s"}},
 	"log-format":             {{`"json"`, "json"}, {"", "text"}, {"", "json"}},
 	"log-level":              {{`"debug"`, "debug"}, {"", "warn"}, {"", "error"}},
@@ -125,7 +131,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		"key-file": "/var/lib/errand/errand.key", "credentials": "/var/lib/errand/credentials", "listen": "127.0.0.1:8080",
+		"key-file": "/var/lib/errand/errand.key", "credentials": "/var/lib/errand/credentials", "work-dir": "/var/lib/errand/work", "listen": "127.0.0.1:8080",
 	} {
 		if got := value(t, c, name); got.Value != want || got.Source != "default" {
 			t.Errorf("%s is %+v, want the default %q", name, got, want)
@@ -169,6 +175,13 @@ func TestBadValues(t *testing.T) {
 		{name: "no listener", env: map[string]string{"ERRAND_LISTEN": " , "}, want: []string{"127.0.0.1:8080"}},
 		{name: "host", args: []string{"--host=example.com"}, want: []string{"HOST=DIALECT"}},
 		{name: "host with a scheme", args: []string{"--host=http://example.com=dcs"}, want: []string{"HOST=DIALECT"}},
+		{name: "lease", args: []string{"--lease=10ms"}, want: []string{"lease", `"10ms"`, "1s to 1h"}},
+		{name: "long lease", args: []string{"--lease=2h"}, want: []string{"1s to 1h"}},
+		{name: "cancel grace", args: []string{"--cancel-grace=0s"}, want: []string{"cancel-grace", "more than 0"}},
+		{name: "runners", args: []string{"--runners=-1"}, want: []string{"runners", "0 to 1000"}},
+		{name: "many runners", env: map[string]string{"ERRAND_RUNNERS": "1001"}, want: []string{"0 to 1000"}},
+		{name: "runners in words", args: []string{"--runners=four"}, want: []string{"flag --runners", `"four"`, "whole number"}},
+		{name: "drain timeout", args: []string{"--drain-timeout=-1s"}, want: []string{"drain-timeout"}},
 		{name: "dialect", args: []string{"--default-dialect=x"}, want: []string{"dms, dcs"}},
 		{name: "log format", args: []string{"--log-format=xml"}, want: []string{"text or json"}},
 		{name: "log level", env: map[string]string{"ERRAND_LOG_LEVEL": "loud"}, want: []string{"ERRAND_LOG_LEVEL", "debug, info, warn or error"}},

@@ -48,6 +48,18 @@ func settings() []setting {
 			member: func(c *Config) any { return &c.NumericStepTimes }},
 		{name: "dcs-legacy-codes", env: "ERRAND_DCS_LEGACY_CODES", value: "bool", usage: "write DCS error codes as 111400061 instead of DCS.4061",
 			member: func(c *Config) any { return &c.LegacyDCSCodes }},
+		{name: "operations", env: "ERRAND_OPERATIONS", value: "DIR", usage: "directory of YAML files that declare operations",
+			member: func(c *Config) any { return &c.Operations }},
+		{name: "lease", env: "ERRAND_LEASE", value: "DURATION", usage: "how long a worker may be silent before its task is taken from it",
+			member: func(c *Config) any { return &c.Lease }},
+		{name: "cancel-grace", env: "ERRAND_CANCEL_GRACE", value: "DURATION", usage: "how long a worker has to stop a task that is cancelled",
+			member: func(c *Config) any { return &c.CancelGrace }},
+		{name: "runners", env: "ERRAND_RUNNERS", value: "N", usage: "programs and simulations that run here at a time; 0: none",
+			member: func(c *Config) any { return &c.Runners }},
+		{name: "work-dir", env: "ERRAND_WORK_DIR", value: "DIR", usage: "where programs get their working directories (default work beside the database)",
+			member: func(c *Config) any { return &c.WorkDir }},
+		{name: "drain-timeout", env: "ERRAND_DRAIN_TIMEOUT", value: "DURATION", usage: "how long a stop lets running programs go on",
+			member: func(c *Config) any { return &c.DrainTimeout }},
 		{name: "stop-timeout", env: "ERRAND_STOP_TIMEOUT", value: "DURATION", usage: "how long a stop waits for requests in flight",
 			member: func(c *Config) any { return &c.StopTimeout }},
 		{name: "log-format", env: "ERRAND_LOG_FORMAT", value: "text|json", usage: "form of the log on standard error",
@@ -84,6 +96,10 @@ func (s setting) set(c *Config, texts []string) error {
 	case *bool:
 		if *p, err = strconv.ParseBool(last); err != nil {
 			err = fmt.Errorf("%.64q is neither true nor false", last)
+		}
+	case *int:
+		if *p, err = strconv.Atoi(last); err != nil {
+			err = fmt.Errorf("%.64q is not a whole number", last)
 		}
 	case *[]Listen:
 		*p, err = list[Listen](texts)
@@ -126,6 +142,8 @@ func (s setting) texts(c *Config) []string {
 		return []string{*p}
 	case *bool:
 		return []string{strconv.FormatBool(*p)}
+	case *int:
+		return []string{strconv.Itoa(*p)}
 	case *[]Listen:
 		return strs(*p)
 	case *[]Host:
