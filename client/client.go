@@ -1,16 +1,18 @@
-// Package client is a typed client of Errand's native API (/api/v1): projects,
-// users and access keys, instances, records and their history, backups. It
-// signs its requests with an access key. For the compatible API use the
+// Package client is a typed client of Errand's native API (/api/v1): submitting,
+// watching and cancelling tasks, the worker's side of running them, projects,
+// users and access keys, instances, records and their history, backups. It signs
+// its requests with an access key. For the compatible API use the
 // provider's own SDKs.
 //
 // Errors of the server are an [*Error], which wraps an *errand.Error of the kind
 // that the server gave; one that says that the server could not be reached is of
 // kind errand.Unavailable. [errand.ErrorOf] reads both.
 //
-// Calls that only read, and [Client.Import], which may be repeated without
-// doing any more, are tried up to three times when the server cannot be reached
-// or says that it is unavailable. All others are tried once: when such a call
-// fails on its way, it may have been done.
+// Calls that only read, and those that may be repeated without doing any more
+// ([Client.Import], [Client.Submit] and [Client.Retry] with a key,
+// [Client.Finish], [Client.Extend] without a log), are tried up to three times
+// when the server cannot be reached or says that it is unavailable. All others
+// are tried once: when such a call fails on its way, it may have been done.
 package client
 
 import (
@@ -50,7 +52,8 @@ type Options struct {
 	Access, Secret, SecurityToken string
 
 	// HTTP sends the requests. Redirects are never followed. nil stands for a
-	// client with the settings of http.DefaultTransport.
+	// client with the settings of http.DefaultTransport. A Timeout of its own
+	// also ends claims that wait, backups and watches.
 	HTTP *http.Client
 
 	// UserAgent names the calling program; "" stands for "errand-client".
@@ -108,6 +111,8 @@ type call struct {
 	in     any    // the body, as JSON, or nil
 	body   []byte // the body as it is, where in is nil
 	repeat bool   // may be sent again
+
+	header map[string]string // further headers, or nil
 }
 
 // do makes a call and reads its answer into out, unless that is nil.
@@ -162,6 +167,9 @@ func (c *Client) once(ctx context.Context, k call, address string) (*http.Respon
 	r.Header.Set("Accept", "application/json")
 	if len(k.body) > 0 {
 		r.Header.Set("Content-Type", "application/json")
+	}
+	for name, v := range k.header {
+		r.Header.Set(name, v)
 	}
 	if c.token != "" {
 		r.Header.Set(signature.TokenHeader, c.token)

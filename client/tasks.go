@@ -93,29 +93,14 @@ func (c *Client) Events(ctx context.Context, project, task string, after int64, 
 		q.Set("after", strconv.FormatInt(after, 10))
 	}
 	var body struct {
-		Events []struct {
-			Seq      int64         `json:"seq"`
-			Project  string        `json:"project"`
-			Instance string        `json:"instance"`
-			Task     string        `json:"task"`
-			At       time.Time     `json:"at"`
-			Act      errand.Act    `json:"act"`
-			Actor    userBody      `json:"actor"`
-			From     errand.Status `json:"from"`
-			To       errand.Status `json:"to"`
-			Request  string        `json:"request_id"`
-			Reason   string        `json:"reason"`
-		} `json:"events"`
+		Events []eventBody `json:"events"`
 	}
 	if err := c.get(ctx, &body, q, "projects", project, "tasks", task, "events"); err != nil {
 		return nil, err
 	}
 	list := make([]errand.Event, 0, len(body.Events))
 	for _, e := range body.Events {
-		list = append(list, errand.Event{
-			Seq: e.Seq, Project: e.Project, Instance: e.Instance, Task: e.Task, At: e.At, Act: e.Act,
-			Actor: errand.User(e.Actor), From: e.From, To: e.To, Request: e.Request, Reason: e.Reason,
-		})
+		list = append(list, e.event())
 	}
 	return list, nil
 }
@@ -143,6 +128,27 @@ type userBody struct {
 	Name string `json:"name"`
 }
 
+type eventBody struct {
+	Seq      int64         `json:"seq"`
+	Project  string        `json:"project"`
+	Instance string        `json:"instance"`
+	Task     string        `json:"task"`
+	At       time.Time     `json:"at"`
+	Act      errand.Act    `json:"act"`
+	Actor    userBody      `json:"actor"`
+	From     errand.Status `json:"from"`
+	To       errand.Status `json:"to"`
+	Request  string        `json:"request_id"`
+	Reason   string        `json:"reason"`
+}
+
+func (e *eventBody) event() errand.Event {
+	return errand.Event{
+		Seq: e.Seq, Project: e.Project, Instance: e.Instance, Task: e.Task, At: e.At, Act: e.Act,
+		Actor: errand.User(e.Actor), From: e.From, To: e.To, Request: e.Request, Reason: e.Reason,
+	}
+}
+
 type taskBody struct {
 	ID        string          `json:"id"`
 	Project   string          `json:"project"`
@@ -164,6 +170,7 @@ type taskBody struct {
 	Origin *struct {
 		Status string `json:"status"`
 	} `json:"origin"`
+	Run       *runBody  `json:"run"`
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at"`
 }
@@ -186,6 +193,9 @@ func (b *taskBody) task() errand.Task {
 	}
 	if p := b.Progress; p != nil {
 		t.Progress = &errand.Progress{Percent: p.Percent, Remaining: time.Duration(p.Remaining) * time.Second, Steps: steps(p.Steps)}
+	}
+	if b.Run != nil {
+		t.Run = b.Run.run()
 	}
 	if b.Origin != nil {
 		t.Origin = &errand.Origin{Status: b.Origin.Status}

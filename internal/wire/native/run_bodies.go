@@ -114,6 +114,7 @@ type operationBody struct {
 	Backoff        backoffBody       `json:"backoff"`
 	OnLost         errand.LostPolicy `json:"on_lost,omitempty"`
 	Runner         errand.RunnerKind `json:"runner"`
+	HideRunning    bool              `json:"hide_running"`
 }
 
 type backoffBody struct {
@@ -126,19 +127,20 @@ func operationOf(o errand.Operation) operationBody {
 		Engine: o.Engine, Name: o.Name, Title: o.Title, TitleZH: o.TitleZH, Schema: o.Schema,
 		Secrets: append([]string{}, o.Secrets...), Lane: o.Lane, RejectBusy: o.RejectBusy, TimeoutSeconds: span(o.Timeout),
 		MaxAttempts: max(1, o.MaxAttempts), Backoff: backoffBody{span(o.Backoff.Base), span(o.Backoff.Max)},
-		OnLost: o.OnLost, Runner: o.Runner,
+		OnLost: o.OnLost, Runner: o.Runner, HideRunning: o.HideRunning,
 	}
 }
 
 type workerBody struct {
-	Name       string   `json:"name"`
-	Operations []string `json:"operations"`
-	Since      moment   `json:"since"`
-	Seen       moment   `json:"seen"`
+	Name       string          `json:"name"`
+	Operations []string        `json:"operations"`
+	Engines    []errand.Engine `json:"engines,omitempty"`
+	Since      moment          `json:"since"`
+	Seen       moment          `json:"seen"`
 }
 
 func workerOf(w tasks.Worker) workerBody {
-	return workerBody{w.Name, w.Operations, moment{w.Since}, moment{w.Seen}}
+	return workerBody{w.Name, w.Operations, w.Engines, moment{w.Since}, moment{w.Seen}}
 }
 
 type grantBody struct {

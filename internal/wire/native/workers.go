@@ -80,15 +80,16 @@ type claimRequest struct {
 func decodeClaim(r *http.Request) (claimRequest, error) {
 	q := claimRequest{project: r.PathValue("project")}
 	b, err := decodeBody[struct {
-		Worker      string   `json:"worker"`
-		Operations  []string `json:"operations"`
-		Limit       *int     `json:"limit"`
-		WaitSeconds float64  `json:"wait_seconds"`
+		Worker      string          `json:"worker"`
+		Operations  []string        `json:"operations"`
+		Engines     []errand.Engine `json:"engines"`
+		Limit       *int            `json:"limit"`
+		WaitSeconds float64         `json:"wait_seconds"`
 	}](r)
 	if err != nil {
 		return q, err
 	}
-	q.ClaimRequest = tasks.ClaimRequest{Worker: b.Worker, Operations: b.Operations, Limit: 1}
+	q.ClaimRequest = tasks.ClaimRequest{Worker: b.Worker, Operations: b.Operations, Engines: b.Engines, Limit: 1}
 	if b.Limit != nil {
 		q.Limit = *b.Limit
 	}
