@@ -32,6 +32,10 @@ const (
 	exitNotFound    = 3
 	exitRefused     = 4
 	exitUnreachable = 5
+
+	// Of commands that wait for a task.
+	exitTaskFailed    = 6
+	exitTaskCancelled = 7
 )
 
 const exitCodesHelp = `Every command exits with
@@ -41,7 +45,9 @@ const exitCodesHelp = `Every command exits with
   2  if the command line, a setting or the input is wrong
   3  if something it names does not exist
   4  if the server refused: credentials, permission, or a conflict with what is there
-  5  if the server could not be reached, or cannot answer now`
+  5  if the server could not be reached, or cannot answer now
+  6  if the task that it waited for failed
+  7  if the task that it waited for was cancelled`
 
 // app is what every command shares: where it reads and writes.
 type app struct {
@@ -157,6 +163,9 @@ func usage(format string, args ...any) error { return usageError{fmt.Errorf(form
 func message(err error) string { return strings.TrimSpace(err.Error()) }
 
 func exitCode(err error) int {
+	if code, ok := codeOf(err); ok {
+		return code
+	}
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
 	}
@@ -222,6 +231,13 @@ func (a *app) json(v any) error {
 	e := json.NewEncoder(a.stdout)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// jsonLine prints v as one line of JSON.
+func (a *app) jsonLine(v any) error {
+	e := json.NewEncoder(a.stdout)
+	e.SetEscapeHTML(false)
 	return e.Encode(v)
 }
 

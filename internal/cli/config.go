@@ -12,7 +12,8 @@ import (
 // serverFlags and clientFlags are the settings that servers and clients take as flags.
 func serverFlags() []string {
 	return []string{"db", "listen", "host", "default-dialect", "region", "key-file", "credentials", "tls-cert", "tls-key",
-		"dms-numeric-step-times", "dcs-legacy-codes", "stop-timeout", "log-format", "log-level"}
+		"dms-numeric-step-times", "dcs-legacy-codes",
+		"operations", "lease", "cancel-grace", "runners", "work-dir", "drain-timeout", "stop-timeout", "log-format", "log-level"}
 }
 
 func clientFlags() []string { return []string{"server", "ca-file", "credentials", "project"} }

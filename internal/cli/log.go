@@ -1,0 +1,93 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"unicode"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) logCmd() *cobra.Command {
+	var follow bool
+	cmd := a.taskCmd("log TASK", "Print what a task's attempts wrote", func(ctx context.Context, s *session, project, id string) error {
+		if a.output == "json" {
+			if follow {
+				return usage("--follow prints text as it comes and has no form in JSON")
+			}
+			return a.logJSON(ctx, s, project, id)
+		}
+		w := printable(a.stdout)
+		if follow {
+			_, err := s.FollowLog(ctx, project, id, 0, w)
+			if ctx.Err() != nil {
+				return nil // Ctrl-C is how it ends
+			}
+			return err
+		}
+		return readLog(ctx, s, project, id, w)
+	})
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the task has ended")
+	return cmd
+}
+
+func readLog(ctx context.Context, s *session, project, id string, w io.Writer) error {
+	for at := int64(0); ; {
+		p, err := s.Log(ctx, project, id, at, 0)
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(p.Text); err != nil {
+			return err
+		}
+		if at = p.Next; len(p.Text) == 0 || at >= p.Size {
+			return nil
+		}
+	}
+}
+
+func (a *app) logJSON(ctx context.Context, s *session, project, id string) error {
+	var b bytes.Buffer
+	if err := readLog(ctx, s, project, id, &b); err != nil {
+		return err
+	}
+	return a.json(struct {
+		Text string `json:"text"`
+	}{b.String()})
+}
+
+// printable returns w itself, unless it is a terminal: there, what a program
+// wrote must not move the cursor or change the keyboard.
+func printable(w io.Writer) io.Writer {
+	f, ok := w.(*os.File)
+	if !ok {
+		return w
+	}
+	if info, err := f.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return w
+	}
+	return &plainWriter{w}
+}
+
+// plainWriter leaves control characters out.
+type plainWriter struct{ w io.Writer }
+
+func (p *plainWriter) Write(b []byte) (int, error) {
+	if _, err := io.WriteString(p.w, plain(string(b))); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// plain returns text without control characters other than line breaks and tabs.
+func plain(text string) string {
+	kept := bytes.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return -1
+		}
+		return r
+	}, []byte(text))
+	return string(kept)
+}
