@@ -145,13 +145,23 @@ func collect(e *jsonschema.ValidationError, all *[]finding) {
 		*all = append(*all, finding{e.InstanceLocation, fmt.Sprintf("a member must not have the name %.64q", k.Property)})
 		return
 	}
-	if len(e.Causes) == 0 {
+	if len(e.Causes) == 0 || isContains(e.ErrorKind) {
 		*all = append(*all, finding{e.InstanceLocation, cut(requirement(e.ErrorKind), maxMessage)})
 		return
 	}
 	for _, cause := range e.Causes {
 		collect(cause, all)
 	}
+}
+
+// isContains reports whether a list lacks an item. Why each of its items is not
+// the one that lacks is no help.
+func isContains(k jsonschema.ErrorKind) bool {
+	switch k.(type) {
+	case *kind.Contains, *kind.MinContains:
+		return true
+	}
+	return false
 }
 
 // alternatives says of each alternative what it would take.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
 	"go.yaml.in/yaml/v4/plugin/loaderlimits"
@@ -181,6 +182,10 @@ func (s *source) add(c *Catalog, data []byte) {
 // documents parses data into the roots of its documents. Empty ones, as between
 // two dividers, are left out.
 func (s *source) documents(data []byte) []*yaml.Node {
+	if p, ok := unprintable(s.file, data); ok {
+		s.problems = append(s.problems, p)
+		return nil
+	}
 	l, err := yaml.NewLoader(bytes.NewReader(data), yaml.WithPlugin(loaderlimits.New(loaderlimits.DepthValue(maxNesting))))
 	if err != nil {
 		s.problems = append(s.problems, Problem{File: s.file, Msg: err.Error()})
@@ -203,6 +208,29 @@ func (s *source) documents(data []byte) []*yaml.Node {
 			docs = append(docs, n.Content[0])
 		}
 	}
+}
+
+// unprintable finds the first byte that is no text. The YAML reader refuses it
+// too, without its place.
+func unprintable(file string, data []byte) (Problem, bool) {
+	p := Problem{File: file, Line: 1, Column: 1}
+	for len(data) > 0 {
+		r, size := utf8.DecodeRune(data)
+		switch {
+		case r == utf8.RuneError && size == 1:
+			p.Msg = fmt.Sprintf("expected text in UTF-8, found the byte %#x", data[0])
+			return p, true
+		case r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == 0x7f:
+			p.Msg = fmt.Sprintf("expected text, found the control character %U", r)
+			return p, true
+		case r == '\n':
+			p.Line, p.Column = p.Line+1, 1
+		default:
+			p.Column++
+		}
+		data = data[size:]
+	}
+	return p, false
 }
 
 // unreadable gives an error of the YAML reader its place.

@@ -201,7 +201,7 @@ func (s *source) failSchema(n *yaml.Node, err error) {
 	if e, ok := errors.AsType[*jsonschema.SchemaValidationError](err); ok {
 		if invalid, ok := errors.AsType[*jsonschema.ValidationError](e.Err); ok {
 			for i, f := range findings(invalid) {
-				if i < maxFindings {
+				if i < maxProblems {
 					s.fail(at(n, f.at), "expected JSON Schema 2020-12: %s", f.text)
 				}
 			}
