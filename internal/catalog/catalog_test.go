@@ -151,7 +151,11 @@ func TestCheckWords(t *testing.T) {
 	} {
 		t.Run(tt.want, func(t *testing.T) {
 			t.Parallel()
-			c := load(t, map[string]string{"x.yaml": "engine: redis\nname: x\nparams: {properties: " + tt.schema + "}\n"})
+			c, s := &Catalog{entries: map[key]*Entry{}}, &source{}
+			s.add(c, []byte("engine: redis\nname: x\nparams: {properties: "+tt.schema+"}\n"))
+			if len(s.problems) > 0 {
+				t.Fatal(s.problems)
+			}
 			e := errand.ErrorOf(c.Check(errand.Operation{Engine: errand.Redis, Name: "x"}, []byte(tt.params)))
 			if e == nil || !strings.Contains(e.Msg, tt.want) {
 				t.Fatalf("error %v\nwant      %s", e, tt.want)
