@@ -1,12 +1,10 @@
 package auth
 
 import (
-	"bytes"
 	"context"
 	"crypto/subtle"
-	"errors"
-	"io"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/errandhq/errand"
@@ -17,10 +15,6 @@ import (
 // either way. Within it a request can be repeated: the scheme has no nonce.
 const Skew = 15 * time.Minute
 
-// DefaultMaxBody is the longest body that the provider's gateway lets a signed
-// request have.
-const DefaultMaxBody = 12 << 20
-
 // Authenticator finds out who sent a request. It does not lock an access key
 // after bad signatures, as the provider's gateway does: access keys are no
 // secret, so anybody could lock anybody out, and a secret of 200 random bits
@@ -29,12 +23,17 @@ type Authenticator struct {
 	// MaxBody is the longest body of a signed request, in bytes.
 	MaxBody int64
 
-	dir *Directory
+	// MaxHeld is how many bytes of the bodies of all requests together, beyond a
+	// small part of each, are held at a time. One request too many is Unavailable.
+	MaxHeld int64
+
+	dir  *Directory
+	held atomic.Int64
 }
 
 // NewAuthenticator returns an Authenticator for the credentials of dir.
 func NewAuthenticator(dir *Directory) *Authenticator {
-	return &Authenticator{MaxBody: DefaultMaxBody, dir: dir}
+	return &Authenticator{MaxBody: DefaultMaxBody, MaxHeld: DefaultMaxHeld, dir: dir}
 }
 
 // Authenticate returns who sent r, proven by its signature or else by its
@@ -44,7 +43,8 @@ func NewAuthenticator(dir *Directory) *Authenticator {
 // Errors: Unauthenticated about "credentials" (none were sent), "token",
 // "token_expired", "access_key", "signature" or "signature_expired", with the
 // provider's wording as message; Forbidden about "role"; Invalid about
-// "body_size" or "request" (the body broke off); Unavailable.
+// "body_size" or "request" (the body broke off); Unavailable, also about "load"
+// (see MaxHeld).
 func (a *Authenticator) Authenticate(r *http.Request) (errand.Principal, error) {
 	token := r.Header.Get("X-Auth-Token")
 	if signature.Present(r) || token == "" && r.Header.Get("Authorization") != "" {
@@ -107,35 +107,6 @@ func (d *Directory) signingKey(ctx context.Context, access string) (*signingKey,
 		return nil, unknownKey(access)
 	}
 	return k, nil
-}
-
-// body reads the body of r as far as its signature covers it, and puts it back.
-func (a *Authenticator) body(r *http.Request) ([]byte, error) {
-	if r.Body == nil || r.Body == http.NoBody || signature.Unsigned(r.Header) {
-		return nil, nil
-	}
-	if r.ContentLength > a.MaxBody {
-		return nil, a.tooLong(nil)
-	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, a.MaxBody+1))
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok || int64(len(body)) > a.MaxBody {
-		return nil, a.tooLong(err)
-	}
-	if err != nil {
-		return nil, errand.Errorf(errand.Invalid, "request", "the request body could not be read").WithCause(err)
-	}
-	r.Body = &readBody{Reader: bytes.NewReader(body), Closer: r.Body}
-	return body, nil
-}
-
-func (a *Authenticator) tooLong(cause error) error {
-	return errand.Errorf(errand.Invalid, "body_size", "the request body is longer than %d bytes", a.MaxBody).WithCause(cause)
-}
-
-// readBody is a body that was read, for whoever reads it again.
-type readBody struct {
-	*bytes.Reader
-	io.Closer
 }
 
 func badSignature(cause error) error {

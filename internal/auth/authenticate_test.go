@@ -2,10 +2,12 @@ package auth_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -302,6 +304,42 @@ func TestBodyLimit(t *testing.T) {
 	r.Body = io.NopCloser(io.MultiReader(strings.NewReader("x"), brokenReader{}))
 	_, err = h.auth.Authenticate(r)
 	wantError(t, "a body that breaks off", err, errand.Invalid, "request")
+}
+
+// What all long bodies together take is bounded, and given back when their
+// requests end; short ones are never turned away. The secret is not needed to
+// fill it, so a wrong signature counts too.
+func TestHeldBodies(t *testing.T) {
+	t.Parallel()
+	h := openHouse(t)
+	const long = 300_000
+	h.auth.MaxHeld = 400_000
+	ask := func(ctx context.Context, size int, c auth.Credential) error {
+		_, err := h.auth.Authenticate(h.signed(t, c, "POST", "/", strings.Repeat("x", size)).WithContext(ctx))
+		return err
+	}
+	forged := h.first.Key
+	forged.Secret = "guessed"
+	first, end := context.WithCancel(t.Context())
+	defer end()
+	wantError(t, "forged", ask(first, long, forged), errand.Unauthenticated, "signature")
+	over, endOver := context.WithCancel(t.Context())
+	defer endOver()
+	wantError(t, "one too many", ask(over, long, h.first.Key), errand.Unavailable, "load")
+	if err := ask(t.Context(), 64<<10, h.first.Key); err != nil {
+		t.Errorf("a short body is turned away: %v", err)
+	}
+	end()
+	endOver()
+	for again := true; again; { // what is held is given back by a goroutine
+		next, endNext := context.WithCancel(t.Context())
+		err := ask(next, long, h.first.Key)
+		endNext()
+		if again = err != nil; again {
+			wantError(t, "until the first request has ended", err, errand.Unavailable, "load")
+			runtime.Gosched()
+		}
+	}
 }
 
 type brokenReader struct{}
