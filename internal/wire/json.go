@@ -18,11 +18,19 @@ import (
 func plain(err error) string {
 	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		if t.Field == "" {
-			return fmt.Sprintf("a JSON object is needed, not a %s", t.Value)
+			return "a JSON object is needed, not " + article(t.Value)
 		}
-		return fmt.Sprintf("member %q cannot be a %s", t.Field, t.Value)
+		return fmt.Sprintf("member %q cannot be %s", t.Field, article(t.Value))
 	}
 	return strings.TrimPrefix(err.Error(), "json: ")
+}
+
+// article puts "a" or "an" before the name of a kind of JSON value.
+func article(kind string) string {
+	if strings.HasPrefix(kind, "array") || strings.HasPrefix(kind, "object") {
+		return "an " + kind
+	}
+	return "a " + kind
 }
 
 const hexDigits = "0123456789abcdef"
@@ -159,7 +167,8 @@ func DecodeJSON(r *http.Request, limit int64, v any) error {
 	if err := dec.Decode(v); err != nil {
 		return errand.Errorf(errand.Invalid, "body", "the request body is not the JSON that is needed here: %.200s", plain(err))
 	}
-	if dec.More() {
+	// More would pass over a bracket that closes nothing.
+	if rest := body[dec.InputOffset():]; len(bytes.TrimSpace(rest)) > 0 {
 		return errand.Errorf(errand.Invalid, "body", "the request body holds more than one JSON value")
 	}
 	return nil

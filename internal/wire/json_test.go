@@ -80,6 +80,24 @@ func TestAppendTime(t *testing.T) {
 	}
 }
 
+func TestDecodeJSONSaysWhatIsWrong(t *testing.T) {
+	for body, want := range map[string]string{
+		`[1]`:          "a JSON object is needed, not an array",
+		`"x"`:          "a JSON object is needed, not a string",
+		`{"a":{}}`:     `member "a" cannot be an object`,
+		`{"a":"1"}`:    `member "a" cannot be a string`,
+		`{"a":1,"b":}`: "invalid character '}'",
+	} {
+		var b struct {
+			A int `json:"a"`
+		}
+		err := DecodeJSON(httptest.NewRequest("POST", "/", strings.NewReader(body)), 1<<16, &b)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", body, err, want)
+		}
+	}
+}
+
 func TestDecodeJSON(t *testing.T) {
 	type body struct {
 		A int `json:"a"`
@@ -96,6 +114,7 @@ func TestDecodeJSON(t *testing.T) {
 		{"not an object", `[1]`, "body"},
 		{"unknown member", `{"a":1,"b":2}`, "body"},
 		{"two values", `{"a":1}{"a":2}`, "body"},
+		{"a bracket too many", `{"a":1}}`, "body"},
 		{"not UTF-8", "{\"\xff\":1}", "body"},
 		{"deep", strings.Repeat("[", 20_000), "body"},
 		{"too long", `{"a":` + strings.Repeat("1", 1<<16) + `}`, "body_size"},
