@@ -160,6 +160,9 @@ func (s *Server) httpServer(dialect string) *http.Server {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxRead,
 		ErrorLog:          slog.NewLogLogger(s.Log.Handler(), slog.LevelWarn),
+
+		// Its answer to OPTIONS * would have no request id and no line in the log.
+		DisableGeneralOptionsHandler: true,
 	}
 	if s.Certs != nil {
 		h.TLSConfig = s.Certs.config()
