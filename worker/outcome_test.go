@@ -66,9 +66,11 @@ func TestOutcomes(t *testing.T) {
 			want:    errand.Outcome{Status: errand.Failed, Reason: "the handler ended its goroutine"},
 		},
 		{
-			name:    "a reason that is too long, broken, and names a secret",
-			handler: func(context.Context, *worker.Job) error { return errors.New("s3cr3t!\xff\x00" + strings.Repeat("x", 2000)) },
-			want:    errand.Outcome{Status: errand.Failed, Reason: "***\uFFFD\uFFFD" + strings.Repeat("x", 1024-3-6-3) + "…"},
+			name: "a reason that is too long, broken, and names a secret",
+			handler: func(context.Context, *worker.Job) error {
+				return errors.New("s3cr3t!\xff\x00" + strings.Repeat("x", 2000))
+			},
+			want: errand.Outcome{Status: errand.Failed, Reason: "***\uFFFD\uFFFD" + strings.Repeat("x", 1024-3-6-3) + "…"},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -124,9 +126,11 @@ func TestStops(t *testing.T) {
 		want    *errand.Outcome // nil: nothing is reported
 	}{
 		{
-			name:   "asked to stop",
-			extend: func(string, int, worker.Beat) (worker.Extended, error) { return worker.Extended{TTL: ttl, Stop: true, Reason: "wrong instance"}, nil },
-			cause:  worker.ErrStopped, after: ttl / 3, want: &errand.Outcome{Status: errand.Cancelled, Reason: "wrong instance"},
+			name: "asked to stop",
+			extend: func(string, int, worker.Beat) (worker.Extended, error) {
+				return worker.Extended{TTL: ttl, Stop: true, Reason: "wrong instance"}, nil
+			},
+			cause: worker.ErrStopped, after: ttl / 3, want: &errand.Outcome{Status: errand.Cancelled, Reason: "wrong instance"},
 		},
 		{
 			name: "out of time", timeout: time.Minute, cause: worker.ErrTimeout, after: time.Minute,
@@ -198,7 +202,9 @@ func TestSuccessAfterStop(t *testing.T) {
 	t.Parallel()
 	scene(t, func() *script {
 		s := newScript(grant("t1"))
-		s.onExtend = func(string, int, worker.Beat) (worker.Extended, error) { return worker.Extended{TTL: ttl, Stop: true}, nil }
+		s.onExtend = func(string, int, worker.Beat) (worker.Extended, error) {
+			return worker.Extended{TTL: ttl, Stop: true}, nil
+		}
 		return s
 	}, func(ctx context.Context, _ *worker.Job) error { <-ctx.Done(); return nil }, nil,
 		func(t *testing.T, s *script, _ func()) {
