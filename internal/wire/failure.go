@@ -50,11 +50,10 @@ func (f Failures) With(more Failures) Failures {
 // every product and refuses what never reaches one (API Gateway error codes).
 var Gateway = Failures{
 	errand.Invalid: {
-		"request":       {Status: 400, Code: "APIGW.0201", Msg: "API request error.", Gateway: true},
-		"authorization": {Status: 401, Code: "APIGW.0301", Msg: "Incorrect IAM authentication information: {msg}", Gateway: true},
-		"body_size":     {Status: 413, Code: "APIGW.0201", Msg: "Request entity too large.", Gateway: true},
-		"uri_size":      {Status: 414, Code: "APIGW.0201", Msg: "Request URI too large.", Gateway: true},
-		"header_size":   {Status: 494, Code: "APIGW.0201", Msg: "Request headers too large.", Gateway: true},
+		"request":     {Status: 400, Code: "APIGW.0201", Msg: "API request error.", Gateway: true},
+		"body_size":   {Status: 413, Code: "APIGW.0201", Msg: "Request entity too large.", Gateway: true},
+		"uri_size":    {Status: 414, Code: "APIGW.0201", Msg: "Request URI too large.", Gateway: true},
+		"header_size": {Status: 494, Code: "APIGW.0201", Msg: "Request headers too large.", Gateway: true},
 	},
 	errand.Unauthenticated: {
 		"": {Status: 401, Code: "APIGW.0301", Msg: "Incorrect IAM authentication information: {msg}", Gateway: true},
