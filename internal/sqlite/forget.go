@@ -51,8 +51,9 @@ func (s *Store) forgetSome() (more bool, err error) {
 		}
 		var times []int64
 		var ids []string
-		err = t.rows(`SELECT created_at, id FROM tasks WHERE scope = ? ORDER BY created_at, id LIMIT ?`, func(st *sqlite.Stmt) error {
+		err = t.rows(`SELECT created_at, id, project_key FROM tasks WHERE scope = ? ORDER BY created_at, id LIMIT ?`, func(st *sqlite.Stmt) error {
 			times, ids = append(times, st.ColumnInt64(0)), append(ids, st.ColumnText(1))
+			p.project = st.ColumnInt64(2)
 			return nil
 		}, p.scope, forgetBatch)
 		if err != nil {

@@ -49,7 +49,7 @@ func (c *conn) task(query, project, id string) (*record, error) {
 		return nil, err
 	}
 	r.Task = found[0]
-	return r, nil
+	return r, c.withRun(r)
 }
 
 // Get implements tasks.Store.
@@ -155,9 +155,21 @@ func (t *tx) put(p place, task *errand.Task, decide func(old, t *errand.Task) (*
 	return t.append(event)
 }
 
-// remove takes a task out of its instance.
+// remove takes a task out of its instance, with all that is kept of its run.
 func (t *tx) remove(p place, createdAt int64, id string) error {
 	t.count(p, createdAt, -1)
+	for _, query := range [...]string{
+		`DELETE FROM live WHERE project_key = ? AND id = ?`,
+		`DELETE FROM runs WHERE project_key = ? AND id = ?`,
+		`DELETE FROM task_log WHERE project_key = ? AND id = ?`,
+	} {
+		if err := t.exec(query, p.project, id); err != nil {
+			return err
+		}
+	}
+	if err := t.exec(`DELETE FROM scheduled WHERE scope = ? AND created_at = ? AND id = ?`, p.scope, createdAt, id); err != nil {
+		return err
+	}
 	return t.drop(p.scope, createdAt, id)
 }
 
@@ -171,7 +183,8 @@ func (t *tx) removeForgotten(project int64, id string) error {
 	var p place
 	var createdAt int64
 	err := t.rows(`SELECT scope, grp, created_at FROM tasks WHERE project_key = ? AND id = ?`, func(st *sqlite.Stmt) error {
-		p.scope, p.grp, createdAt = st.ColumnInt64(0), st.ColumnInt64(1), st.ColumnInt64(2)
+		p = place{st.ColumnInt64(0), st.ColumnInt64(1), project}
+		createdAt = st.ColumnInt64(2)
 		return nil
 	}, project, id)
 	if err != nil || p.scope == 0 {
@@ -181,7 +194,7 @@ func (t *tx) removeForgotten(project int64, id string) error {
 }
 
 func (t *tx) insert(p place, task *errand.Task) error {
-	var jobID, origin, details, percent, remaining, steps any
+	var jobID, origin, details any
 	if task.JobID != task.ID && task.JobID != "" {
 		jobID = task.JobID
 	}
@@ -191,21 +204,30 @@ func (t *tx) insert(p place, task *errand.Task) error {
 	if len(task.Details) > 0 {
 		details = string(task.Details)
 	}
-	if task.Progress != nil {
-		percent, remaining = task.Progress.Percent, task.Progress.Remaining.Microseconds()
-		if len(task.Progress.Steps) > 0 {
-			b, err := json.Marshal(encodeSteps(task.Progress.Steps))
-			if err != nil {
-				return err
-			}
-			steps = string(b)
-		}
+	percent, remaining, steps, err := progressColumns(task.Progress)
+	if err != nil {
+		return err
 	}
 	return t.exec(`INSERT INTO tasks (scope, created_at, id, grp, project_key, job_id, operation, user_id, user_name, params, details,
 			status, error_code, reason, origin, percent, remaining, updated_at, steps)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		p.scope, micro(task.CreatedAt), task.ID, p.grp, p.project, jobID, task.Operation, task.User.ID, task.User.Name, task.Params, details,
 		string(task.Status), task.ErrorCode, task.Reason, origin, percent, remaining, micro(task.UpdatedAt), steps)
+}
+
+// progressColumns are the columns of a task's progress.
+func progressColumns(p *errand.Progress) (percent, remaining, steps any, err error) {
+	if p == nil {
+		return nil, nil, nil, nil
+	}
+	if len(p.Steps) > 0 {
+		b, err := json.Marshal(encodeSteps(p.Steps))
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		steps = string(b)
+	}
+	return p.Percent, p.Remaining.Microseconds(), steps, nil
 }
 
 // Delete implements tasks.Store.
@@ -235,31 +257,4 @@ func (t *tx) append(e *errand.Event) error {
 	return t.exec(`INSERT INTO events (project, instance, task, at, act, actor_id, actor_name, from_status, to_status, request, reason)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		e.Project, e.Instance, e.Task, micro(e.At), string(e.Act), e.Actor.ID, e.Actor.Name, string(e.From), string(e.To), e.Request, e.Reason)
-}
-
-const eventsOf = `SELECT seq, instance, at, act, actor_id, actor_name, from_status, to_status, request, reason
-	FROM events WHERE task = ?1 AND project = ?2 AND seq > ?3 ORDER BY seq LIMIT ?4`
-
-// Events implements tasks.Store.
-func (s *Store) Events(ctx context.Context, project, task string, after int64, limit int) ([]errand.Event, error) {
-	var all []errand.Event
-	err := s.read(ctx, func(c *conn) error {
-		return c.rows(eventsOf, func(st *sqlite.Stmt) error {
-			all = append(all, errand.Event{
-				Seq:      st.ColumnInt64(0),
-				Project:  project,
-				Instance: st.ColumnText(1),
-				Task:     task,
-				At:       at(st.ColumnInt64(2)),
-				Act:      errand.Act(st.ColumnText(3)),
-				Actor:    errand.User{ID: st.ColumnText(4), Name: st.ColumnText(5)},
-				From:     errand.Status(st.ColumnText(6)),
-				To:       errand.Status(st.ColumnText(7)),
-				Request:  st.ColumnText(8),
-				Reason:   st.ColumnText(9),
-			})
-			return nil
-		}, task, project, after, limit)
-	})
-	return all, err
 }

@@ -17,10 +17,10 @@ type Queue interface {
 	// Submit adds t, its event, and key, in one transaction. If key has been
 	// used in t's project and has not expired at t.CreatedAt, nothing is added,
 	// and the task that it was used for is returned as it is now, with the
-	// digest that was kept with the key. admit is shown the unfinished tasks of
-	// t's lane, oldest first (none if the lane is ""), and may refuse t with an
-	// error.
-	Submit(ctx context.Context, t *errand.Task, key SubmitKey, e *errand.Event, admit func(lane []*errand.Task) error) (earlier *errand.Task, digest string, err error)
+	// digest that was kept with the key. admit is shown the first of the
+	// unfinished tasks of t's lane and how many there are (none if the lane is
+	// ""), and may refuse t with an error.
+	Submit(ctx context.Context, t *errand.Task, key SubmitKey, e *errand.Event, admit func(first *errand.Task, unfinished int) error) (earlier *errand.Task, digest string, err error)
 
 	// Update loads a task with its Run, lets change alter it, and saves it with
 	// change's event. NotFound about "task". A final task leaves the queue.

@@ -153,12 +153,12 @@ func (r *Runs) submit(ctx context.Context, p errand.Principal, t *errand.Task, o
 	e.To = t.Status
 	key := SubmitKey{Key: s.Key, Digest: r.digest(p, t.Instance, s), Expires: now.Add(r.opt.KeyWindow)}
 	reject := s.Reject || o.RejectBusy
-	earlier, digest, err := r.queue.Submit(ctx, t, key, e, func(lane []*errand.Task) error {
+	earlier, digest, err := r.queue.Submit(ctx, t, key, e, func(first *errand.Task, unfinished int) error {
 		switch {
-		case reject && len(lane) > 0:
-			return errand.Errorf(errand.Conflict, "instance", "instance %s is busy: task %s (%s) is %s", t.Instance, lane[0].ID, lane[0].Operation, lane[0].Status)
-		case len(lane) >= maxLaneWait:
-			return errand.Errorf(errand.Conflict, "instance", "%d tasks wait for instance %s already", len(lane), t.Instance)
+		case reject && first != nil:
+			return errand.Errorf(errand.Conflict, "instance", "instance %s is busy: task %s (%s) is %s", t.Instance, first.ID, first.Operation, first.Status)
+		case unfinished >= maxLaneWait:
+			return errand.Errorf(errand.Conflict, "instance", "%d tasks wait for instance %s already", unfinished, t.Instance)
 		}
 		return nil
 	})
