@@ -7,8 +7,9 @@ import (
 	"github.com/errandhq/errand"
 )
 
-// Project keeps instances, tasks and credentials apart. SDKs that are given a region and no project id look a
-// project up by name, and send the region's id as that name.
+// Project keeps instances, tasks and credentials apart. SDKs that are given a
+// region and no project id look a project up by name, and send the region's id
+// as that name.
 type Project struct {
 	ID        string
 	Name      string // unique
