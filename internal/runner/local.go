@@ -31,20 +31,30 @@ func (l local) Claim(ctx context.Context, c worker.ClaimRequest) ([]worker.Grant
 }
 
 func (l local) Extend(ctx context.Context, token string, b worker.Beat) (worker.Extended, error) {
-	p, token := within(token)
+	p, token, err := within(token)
+	if err != nil {
+		return worker.Extended{}, err
+	}
 	x, err := l.runs.Extend(ctx, p, p.Project, token, tasks.Beat(b))
 	return worker.Extended(x), err
 }
 
 func (l local) Finish(ctx context.Context, token string, o errand.Outcome, log []byte) error {
-	p, token := within(token)
-	_, err := l.runs.Finish(ctx, p, p.Project, token, o, log)
+	p, token, err := within(token)
+	if err != nil {
+		return err
+	}
+	_, err = l.runs.Finish(ctx, p, p.Project, token, o, log)
 	return err
 }
 
 // within returns the principal for the project of a token, and the lease's own.
-func within(token string) (errand.Principal, string) {
+func within(token string) (errand.Principal, string, error) {
+	project, token, ok := strings.Cut(token, ":")
+	if !ok {
+		return errand.Principal{}, "", errand.Errorf(errand.LeaseLost, "lease", "this is not a lease token")
+	}
 	p := self
-	p.Project, token, _ = strings.Cut(token, ":")
-	return p, token
+	p.Project = project
+	return p, token, nil
 }
