@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"text/template"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -54,8 +55,9 @@ func demoInstances(project string) []demoInstance {
 
 func (a *app) demoCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "demo", Short: "Run a server with sample data in a temporary directory",
-		Long: `Run a server with sample data: a project, one instance of each engine and the
-history of its tasks. Everything is in a temporary directory and gone after Ctrl-C.`,
+		Long: `Run a server with sample data: a project, one instance of each engine, the history
+of its tasks, and new ones that are submitted every few seconds and run here.
+Everything is in a temporary directory and gone after Ctrl-C.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.load(cmd)
@@ -75,6 +77,11 @@ history of its tasks. Everything is in a temporary directory and gone after Ctrl
 func (a *app) demo(ctx context.Context, c *config.Config, dir string) error {
 	c.DB, c.KeyFile, c.MasterKey = "sqlite:"+filepath.Join(dir, "errand.db"), filepath.Join(dir, "errand.key"), ""
 	c.Region, c.TLSCert, c.TLSKey = "cn-north-4", "", ""
+	operations, err := writeDemoOperations(dir)
+	if err != nil {
+		return err
+	}
+	c.Operations, c.WorkDir, c.DrainTimeout = operations, filepath.Join(dir, "work"), 0 // nobody waits for the end of a simulation
 	if c.Source("log-level") == "default" {
 		c.LogLevel = slog.LevelWarn // the log must not push what is printed off the screen
 	}
@@ -87,18 +94,37 @@ func (a *app) demo(ctx context.Context, c *config.Config, dir string) error {
 	if err != nil {
 		return errors.Join(err, n.close())
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	ended := make(chan error, 1)
-	go func() { ended <- n.run(ctx) }()
-	if err := a.fillDemo(ctx, n.urls[0], first); err != nil && ctx.Err() == nil {
-		cancel()
-		return errors.Join(err, <-ended)
+	return together(ctx, []func(context.Context) error{n.run, func(ctx context.Context) error {
+		return a.visit(ctx, n, c, first)
+	}})
+}
+
+// visit fills the demo's server, says how to reach it, and goes on to submit
+// tasks. It is a client like any other.
+func (a *app) visit(ctx context.Context, n *node, c *config.Config, first auth.First) error {
+	transport := &http.Transport{} // of its own, whose connections end with it
+	defer transport.CloseIdleConnections()
+	cl, err := client.New(client.Options{
+		Server: n.urls[0], Access: first.Key.Access, Secret: first.Key.Secret, HTTP: &http.Client{Transport: transport},
+	})
+	if err != nil {
+		return err
 	}
-	if ctx.Err() == nil {
-		n.announce(a.stdout, c)
+	instances := demoInstances(first.Project.ID)
+	records, err := fillDemo(ctx, cl, instances)
+	if ctx.Err() != nil {
+		return nil
 	}
-	return <-ended
+	if err != nil {
+		return err
+	}
+	if err := printDemo(a.stdout, n.urls[0], first, instances, records); err != nil {
+		return err
+	}
+	n.announce(a.stdout, c)
+	feed(ctx, cl, instances, n.log)
+	<-ctx.Done() // the server goes on
+	return nil
 }
 
 // openDemo opens a node, on a free port if the default one is taken.
@@ -111,34 +137,25 @@ func openDemo(ctx context.Context, c *config.Config, log *slog.Logger) (*node, e
 	return n, err
 }
 
-// fillDemo registers the instances, imports their records and prints how to
-// reach them. It is a client like any other.
-func (a *app) fillDemo(ctx context.Context, url string, first auth.First) error {
-	transport := &http.Transport{} // of its own, whose connections end with it
-	defer transport.CloseIdleConnections()
-	cl, err := client.New(client.Options{
-		Server: url, Access: first.Key.Access, Secret: first.Key.Secret, HTTP: &http.Client{Transport: transport},
-	})
-	if err != nil {
-		return err
-	}
-	instances := demoInstances(first.Project.ID)
+// fillDemo registers the instances, imports their records and returns how many
+// there are.
+func fillDemo(ctx context.Context, cl *client.Client, instances []demoInstance) (int, error) {
 	records := 0
 	for _, i := range instances {
 		if _, err := cl.Register(ctx, i.Instance); err != nil {
-			return err
+			return 0, err
 		}
 		in, err := readDemo(i.files)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		done, err := in.send(ctx, cl, i.Project, i.ID)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		records += done.Added
 	}
-	return printDemo(a.stdout, url, first, instances, records)
+	return records, nil
 }
 
 func readDemo(files []string) (*importInput, error) {
@@ -163,10 +180,17 @@ func printDemo(w io.Writer, url string, first auth.First, instances []demoInstan
 	if err != nil {
 		return err
 	}
+	program, err := os.Executable()
+	if err != nil {
+		program = "errand"
+	}
 	return t.Execute(w, struct {
 		URL       string
 		First     auth.First
 		Instances []demoInstance
 		Records   int
-	}{url, first, instances, records})
+		Errand    string
+		Tasks     int
+		Pause     time.Duration
+	}{url, first, instances, records, program, demoTasks, demoPause})
 }

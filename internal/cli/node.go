@@ -8,16 +8,15 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/errandhq/errand/api"
 	"github.com/errandhq/errand/internal/auth"
 	"github.com/errandhq/errand/internal/catalog"
 	"github.com/errandhq/errand/internal/config"
+	"github.com/errandhq/errand/internal/runner"
 	"github.com/errandhq/errand/internal/server"
 	"github.com/errandhq/errand/internal/sqlite"
 	"github.com/errandhq/errand/internal/tasks"
@@ -28,16 +27,20 @@ import (
 	"github.com/errandhq/errand/internal/wire/native"
 )
 
-// node is a whole server in this process: a store, the rules over it, and what
-// listens.
+// node is a whole server in this process: a store, the rules over it, what runs
+// tasks and what listens.
 type node struct {
-	store *sqlite.Store
-	tasks *tasks.Service
-	dir   *auth.Directory
-	srv   *server.Server
-	certs *server.Certs // nil without TLS
-	log   *slog.Logger
-	urls  []string // of the listeners
+	store   *sqlite.Store
+	tasks   *tasks.Service
+	catalog *catalog.Catalog
+	runs    *tasks.Runs
+	runner  *runner.Runner // nil: nothing is run here
+	workDir *os.File       // of the runner, locked
+	dir     *auth.Directory
+	srv     *server.Server
+	certs   *server.Certs // nil without TLS
+	log     *slog.Logger
+	urls    []string // of the listeners
 }
 
 // openNode puts a server together and binds its listeners. Nothing is answered
@@ -49,7 +52,7 @@ func openNode(ctx context.Context, c *config.Config, log *slog.Logger) (*node, e
 	}
 	n := &node{store: store, log: log}
 	if err := n.build(ctx, c); err != nil {
-		return nil, errors.Join(err, store.Close())
+		return nil, errors.Join(err, n.closeStore())
 	}
 	return n, nil
 }
@@ -68,6 +71,9 @@ func (n *node) build(ctx context.Context, c *config.Config) error {
 		}
 	}
 	n.tasks = tasks.New(n.store, time.Now)
+	if err := n.buildRuns(c, sealer); err != nil {
+		return err
+	}
 	router := n.router(c)
 	n.srv = server.New(server.Options{
 		Handler: router, Fail: router.Fail, MaxBody: maxBody, Ready: n.store.Ping, Certs: n.certs,
@@ -93,7 +99,7 @@ func (n *node) router(c *config.Config) *wire.Router {
 		Auth:     who,
 		Instance: n.tasks.Instance,
 		Families: []*wire.Family{
-			dms.NewFamily(n.tasks, catalog.Builtin(), dms.Options{NumericStepTimes: c.NumericStepTimes}, who),
+			dms.NewFamily(n.tasks, n.catalog.Operations(), dms.Options{NumericStepTimes: c.NumericStepTimes, Runs: n.runs}, who),
 			dcs.NewFamily(n.tasks, dcs.Options{LegacyCodes: c.LegacyDCSCodes}, who),
 		},
 		Default:  c.DefaultDialect,
@@ -102,6 +108,7 @@ func (n *node) router(c *config.Config) *wire.Router {
 		Native: native.New(native.Deps{
 			Tasks: n.tasks, Directory: n.dir, Auth: importers, Now: time.Now,
 			Store: n.store, BackupDir: filepath.Dir(c.SQLitePath()),
+			Runs: n.runs, Operations: n.catalog.Operations,
 		}),
 	}
 }
@@ -112,30 +119,6 @@ func maxBody(r *http.Request) int64 {
 		return native.MaxImport
 	}
 	return server.MaxBody
-}
-
-// run answers requests until ctx is done, and then closes everything.
-func (n *node) run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		for {
-			select {
-			case <-hangups:
-				n.reload()
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	err := n.srv.Run(ctx)
-	cancel()
-	<-watched
-	signal.Stop(hangups)
-	return errors.Join(err, n.store.Close())
 }
 
 // reload takes up what can change without a restart.
@@ -154,7 +137,7 @@ func (n *node) reload() {
 // close gives up a node that never ran.
 func (n *node) close() error {
 	n.srv.Close()
-	return n.store.Close()
+	return n.closeStore()
 }
 
 // newLog returns the log that the settings ask for.
