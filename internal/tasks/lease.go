@@ -199,6 +199,11 @@ func (r *Runs) Finish(ctx context.Context, p errand.Principal, project, token st
 	if len(log) > MaxLogWrite {
 		return nil, errand.Errorf(errand.Invalid, "log", "one call takes at most %d bytes of log", MaxLogWrite)
 	}
+	if len(log) > 0 { // first, so that who sees the end of the task sees all of its log
+		if err := r.appendHeld(ctx, project, id, token, log); err != nil {
+			return nil, lostIfGone(err)
+		}
+	}
 	now := r.now()
 	t, err := r.queue.Update(ctx, project, id, func(t *errand.Task) (*errand.Event, error) {
 		from, worker := t.Status, ""
@@ -216,12 +221,20 @@ func (r *Runs) Finish(ctx context.Context, p errand.Principal, project, token st
 		return nil, lostIfGone(err)
 	}
 	r.changes.ring()
-	if len(log) > 0 {
-		if _, err := r.queue.AppendLog(ctx, project, id, log, r.opt.MaxLog); err != nil {
-			return nil, err
-		}
-	}
 	return public(t), nil
+}
+
+// appendHeld adds to the log of a task that runs under a lease.
+func (r *Runs) appendHeld(ctx context.Context, project, id, token string, log []byte) error {
+	t, err := r.svc.Store.Get(ctx, project, id)
+	if err != nil {
+		return err
+	}
+	if err := t.Hold(token); err != nil {
+		return err
+	}
+	_, err = r.queue.AppendLog(ctx, project, id, log, r.opt.MaxLog)
+	return err
 }
 
 // held returns the id of the task that a token is for.
