@@ -161,7 +161,7 @@ func (s *Store) Update(ctx context.Context, project, id string, change tasks.Cha
 			return err
 		}
 		after = &r.Task
-		before := r.Task
+		before := asBefore(after)
 		event, err := change(after)
 		if err != nil || event == nil {
 			return err
@@ -172,6 +172,16 @@ func (s *Store) Update(ctx context.Context, project, id string, change tasks.Cha
 		return nil, err
 	}
 	return after, nil
+}
+
+// asBefore copies a task that is about to be changed.
+func asBefore(t *errand.Task) errand.Task {
+	c := *t
+	if t.Run != nil {
+		run := *t.Run
+		c.Run = &run
+	}
+	return c
 }
 
 // known returns a task that is there.
@@ -192,7 +202,7 @@ func (s *Store) Renew(ctx context.Context, project, id string, change func(*erra
 			return err
 		}
 		after = &r.Task
-		before := r.Task
+		before := asBefore(after)
 		if err := change(after); err != nil {
 			return err
 		}

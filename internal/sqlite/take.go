@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"encoding/json"
-	"slices"
 	"time"
 
 	"zombiezen.com/go/sqlite"
@@ -22,9 +21,6 @@ const (
 	nextOf   = `SELECT run_at FROM live INDEXED BY live_ready WHERE project_key = ?1 AND ` + fits + ` AND run_at > ?4 ORDER BY run_at, id LIMIT 1`
 	nextAll  = `SELECT run_at FROM live INDEXED BY live_ready_all WHERE ?1 = 0 AND ` + fits + ` AND run_at > ?4 ORDER BY run_at, id LIMIT 1`
 )
-
-// taskByKey is taskByID where the project is known by its number only.
-const taskByKey = wholeTask + `t.project_key = ?1 AND t.id = ?2`
 
 // Take implements tasks.Queue.
 func (s *Store) Take(ctx context.Context, want tasks.Want, change tasks.Change) (taken []*errand.Task, next time.Time, err error) {
@@ -129,7 +125,7 @@ func (t *tx) offer(k taskKey, change tasks.Change) (r *record, before errand.Tas
 	if r, err = t.byKey(k); err != nil || r == nil {
 		return r, before, nil, err
 	}
-	before = r.Task
+	before = asBefore(&r.Task)
 	e, err = change(&r.Task)
 	return r, before, e, err
 }
@@ -244,7 +240,7 @@ func (s *Store) Scheduled(ctx context.Context, f errand.Filter) (errand.Page, er
 		if err != nil {
 			return err
 		}
-		for _, k := range slices.All(keys) {
+		for _, k := range keys {
 			r, err := c.task(taskByID, f.Project, k.id)
 			if err != nil {
 				return err
