@@ -163,10 +163,12 @@ func TestInstanceValidate(t *testing.T) {
 		"instance_id": func(i *Instance) { i.ID = "i" },
 		"engine":      func(i *Instance) { i.Engine = "mysql" },
 		"name":        func(i *Instance) { i.Name = "" },
+		"name ":       func(i *Instance) { i.Name = "a\x1b[2Jb" },
 		"attributes":  func(i *Instance) { i.Attributes = map[string]string{"k": strings.Repeat("v", MaxAttributeLen+1)} },
 	} {
 		x := valid()
 		spoil(x)
+		subject = strings.TrimSpace(subject)
 		if e := ErrorOf(x.Validate()); e == nil || e.Kind != Invalid || e.Subject != subject {
 			t.Errorf("Validate = %+v, want an invalid %s", e, subject)
 		}

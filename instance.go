@@ -3,6 +3,7 @@ package errand
 import (
 	"slices"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -53,8 +54,8 @@ func (i *Instance) Validate() error {
 		return Errorf(Invalid, "instance_id", "instance id %.64q is not a UUID in lower case, such as 5560df16-cebf-4473-95c4-d1b573c16e79", i.ID)
 	case !i.Engine.Valid():
 		return Errorf(Invalid, "engine", "engine %.64q is not one of %v", string(i.Engine), Engines())
-	case !validText(i.Name, MaxNameLen) || i.Name == "":
-		return Errorf(Invalid, "name", "an instance's name must be 1 to %d bytes of UTF-8", MaxNameLen)
+	case !printable(i.Name) || len(i.Name) > MaxNameLen || i.Name == "":
+		return Errorf(Invalid, "name", "an instance's name must be 1 to %d bytes of printable UTF-8", MaxNameLen)
 	case len(i.Attributes) > MaxAttributes:
 		return Errorf(Invalid, "attributes", "an instance has at most %d attributes, not %d", MaxAttributes, len(i.Attributes))
 	}
@@ -64,6 +65,16 @@ func (i *Instance) Validate() error {
 		}
 	}
 	return nil
+}
+
+// printable reports whether s is UTF-8 without control characters and the like.
+func printable(s string) bool {
+	for _, r := range s {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return false
+		}
+	}
+	return true
 }
 
 // validText reports whether s is at most limit bytes of UTF-8 without NUL.

@@ -137,7 +137,8 @@ func (s *Service) Delete(ctx context.Context, p errand.Principal, project, id st
 }
 
 // Events returns up to limit events of a task, oldest first, after the one
-// numbered after. They outlive the task's record.
+// numbered after. They outlive the task's record; an id that has neither is
+// NotFound about "task".
 func (s *Service) Events(ctx context.Context, p errand.Principal, project, id string, after int64, limit int) ([]errand.Event, error) {
 	if err := authorize(p, project, errand.Viewer); err != nil {
 		return nil, err
@@ -148,7 +149,11 @@ func (s *Service) Events(ctx context.Context, p errand.Principal, project, id st
 	case limit < 1 || limit > MaxLimit:
 		return nil, errand.Errorf(errand.Invalid, "limit", "limit must be 1 to %d, not %d", MaxLimit, limit)
 	}
-	return s.Store.Events(ctx, project, id, after, limit)
+	events, err := s.Store.Events(ctx, project, id, after, limit)
+	if err == nil && len(events) == 0 && after <= 0 {
+		_, err = s.Store.Get(ctx, project, id)
+	}
+	return events, err
 }
 
 // checkPath checks the ids of a path in the order in which it names them.

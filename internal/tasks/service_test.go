@@ -225,6 +225,9 @@ func TestDelete(t *testing.T) {
 		t.Errorf("left: %+v, %v", page, err)
 	}
 
+	_, err = s.Events(t.Context(), op, project, record(9, "").ID, 0, 10)
+	wants(t, err, errand.NotFound, "task")
+
 	// Who deleted it is still known when the record is gone.
 	events, err := s.Events(t.Context(), op, project, record(3, "").ID, 0, 10)
 	if err != nil {
