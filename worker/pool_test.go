@@ -350,13 +350,7 @@ func TestHungSource(t *testing.T) {
 	t.Parallel()
 	scene(t, func() *script {
 		s := newScript(grant("t1"))
-		s.onExtend = func(_ string, n int, _ worker.Beat) (worker.Extended, error) {
-			if n == 2 {
-				time.Sleep(4 * time.Second)
-				return worker.Extended{}, context.DeadlineExceeded
-			}
-			return worker.Extended{TTL: ttl}, nil
-		}
+		s.hangs = 2
 		return s
 	}, func(ctx context.Context, _ *worker.Job) error {
 		select {

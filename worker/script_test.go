@@ -24,6 +24,7 @@ type script struct {
 	onClaim  func(n int) error
 	onExtend func(token string, n int, b worker.Beat) (worker.Extended, error)
 	onFinish func(token string, n int) error
+	hangs    int // the beat that is never answered
 
 	mu       sync.Mutex
 	began    time.Time
@@ -75,11 +76,15 @@ func (s *script) Claim(ctx context.Context, c worker.ClaimRequest) ([]worker.Gra
 	}
 }
 
-func (s *script) Extend(_ context.Context, token string, b worker.Beat) (worker.Extended, error) {
+func (s *script) Extend(ctx context.Context, token string, b worker.Beat) (worker.Extended, error) {
 	s.mu.Lock()
 	s.beats = append(s.beats, beat{time.Since(s.began), token, b})
 	n := len(s.beats)
 	s.mu.Unlock()
+	if n == s.hangs {
+		<-ctx.Done()
+		return worker.Extended{}, ctx.Err()
+	}
 	if s.onExtend != nil {
 		return s.onExtend(token, n, b)
 	}

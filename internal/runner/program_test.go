@@ -236,24 +236,35 @@ func TestProgramNotStarted(t *testing.T) {
 	}
 }
 
-// TestProgramFloods writes 1 GB and looks at what that takes.
+// TestProgramFloods writes 1 GB of log, and a message without an end, and looks
+// at what that takes.
 func TestProgramFloods(t *testing.T) {
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	r := run(t, shell(`yes 0123456789012345678901234567890123456789012345678901234567890 | head -c 1000000000; echo; echo '{"result":"all"}'`), nil)
-	runtime.ReadMemStats(&after)
-	if r.Status != errand.Succeeded || string(r.Result) != `"all"` {
-		t.Errorf("outcome %+v", r.Outcome)
-	}
 	const most = 4 << 20
-	if mark := fmt.Sprintf("[the log is cut here: an attempt may write %d bytes]\n", most); !strings.HasSuffix(r.Log, mark) || len(r.Log) > most+len(mark) || len(r.Log) < most-100 {
-		t.Errorf("the log has %d bytes and ends with %q", len(r.Log), r.Log[max(0, len(r.Log)-100):])
-	}
-	if grown := int64(after.HeapSys) - int64(before.HeapSys); grown > 64<<20 {
-		t.Errorf("the heap has grown by %d MiB", grown>>20)
-	} else {
-		t.Logf("heap grown by %d KiB, %d MiB allocated in all", grown>>10, (after.TotalAlloc-before.TotalAlloc)>>20)
+	cut := fmt.Sprintf("[the log is cut here: an attempt may write %d bytes]\n", most)
+	for _, tt := range []struct {
+		name, script, ends string
+		least              int
+	}{
+		{"log", `yes 0123456789012345678901234567890123456789012345678901234567890 | head -c 1000000000; echo`, cut, most - 100},
+		{"message", `printf '{"log":"'; head -c 200000000 /dev/zero | tr '\0' x; echo`, "[the line is cut here: it had 200000008 bytes]\n", 64 << 10},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&before)
+			r := run(t, shell(tt.script+`; echo '{"result":"all"}'`), nil)
+			runtime.ReadMemStats(&after)
+			if r.Status != errand.Succeeded || string(r.Result) != `"all"` {
+				t.Errorf("outcome %+v", r.Outcome)
+			}
+			if !strings.HasSuffix(r.Log, tt.ends) || len(r.Log) > most+len(cut) || len(r.Log) < tt.least {
+				t.Errorf("the log has %d bytes and ends with %q", len(r.Log), r.Log[max(0, len(r.Log)-100):])
+			}
+			grown := (int64(after.HeapSys) - int64(before.HeapSys)) >> 20
+			if t.Logf("the heap has grown by %d MiB, %d MiB allocated in all", grown, (after.TotalAlloc-before.TotalAlloc)>>20); grown > 64 {
+				t.Error("that is more than 64")
+			}
+		})
 	}
 }
 
