@@ -18,7 +18,7 @@ func (c *Client) Backup(ctx context.Context, w io.Writer) (int64, error) {
 		return 0, err
 	}
 	defer resp.Body.Close()
-	from := &source{r: resp.Body}
+	from := &sourceReader{r: resp.Body}
 	n, err := io.Copy(w, from)
 	switch {
 	case from.err != nil:
@@ -29,14 +29,14 @@ func (c *Client) Backup(ctx context.Context, w io.Writer) (int64, error) {
 	return n, err
 }
 
-// source remembers the error of its reader, which io.Copy does not tell from
+// sourceReader remembers the error of its reader, which io.Copy does not tell from
 // one of the writer.
-type source struct {
+type sourceReader struct {
 	r   io.Reader
 	err error
 }
 
-func (s *source) Read(p []byte) (int, error) {
+func (s *sourceReader) Read(p []byte) (int, error) {
 	n, err := s.r.Read(p)
 	if err != nil && err != io.EOF {
 		s.err = err

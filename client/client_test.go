@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/errandhq/errand"
+	"github.com/errandhq/errand/worker"
 )
 
 const project = "0123456789abcdef0123456789abcdef"
@@ -73,6 +74,34 @@ func TestRetry(t *testing.T) {
 		"add":    {func(ctx context.Context, c *Client) error { _, err := c.AddProject(ctx, "n", ""); return err }, 1},
 		"change": {func(ctx context.Context, c *Client) error { _, err := c.SetUser(ctx, "n", UserChange{}); return err }, 1},
 		"delete": {func(ctx context.Context, c *Client) error { return c.Forget(ctx, "p", "i") }, 1},
+		"submit": {func(ctx context.Context, c *Client) error {
+			_, err := c.Submit(ctx, "p", "i", Submission{Operation: "o"})
+			return err
+		}, 1},
+		"submit with a key": {func(ctx context.Context, c *Client) error {
+			_, err := c.Submit(ctx, "p", "i", Submission{Operation: "o", Key: "k"})
+			return err
+		}, 3},
+		"retry":            {func(ctx context.Context, c *Client) error { _, err := c.Retry(ctx, "p", "t", nil, ""); return err }, 1},
+		"retry with a key": {func(ctx context.Context, c *Client) error { _, err := c.Retry(ctx, "p", "t", nil, "k"); return err }, 3},
+		"cancel":           {func(ctx context.Context, c *Client) error { _, err := c.Cancel(ctx, "p", "t", ""); return err }, 1},
+		"log":              {func(ctx context.Context, c *Client) error { _, err := c.Log(ctx, "p", "t", 0, 0); return err }, 3},
+		"claim": {func(ctx context.Context, c *Client) error {
+			_, err := c.Claim(ctx, "p", worker.ClaimRequest{})
+			return err
+		}, 1},
+		"extend": {func(ctx context.Context, c *Client) error {
+			_, err := c.Extend(ctx, "p", "x", worker.Beat{})
+			return err
+		}, 3},
+		"extend with a log": {func(ctx context.Context, c *Client) error {
+			_, err := c.Extend(ctx, "p", "x", worker.Beat{Log: []byte("l")})
+			return err
+		}, 1},
+		"finish": {func(ctx context.Context, c *Client) error {
+			_, err := c.Finish(ctx, "p", "x", errand.Outcome{Status: errand.Succeeded}, nil)
+			return err
+		}, 3},
 		"backup": {func(ctx context.Context, c *Client) error { _, err := c.Backup(ctx, io.Discard); return err }, 1},
 	}
 	for name, tt := range calls {

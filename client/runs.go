@@ -192,12 +192,14 @@ func (c *Client) FollowLog(ctx context.Context, project, task string, offset int
 		if err != nil {
 			return offset, err
 		}
-		n, err := w.Write(p.Text)
-		if offset += int64(n); err != nil {
-			return offset, err
-		}
-		if offset < p.Size && len(p.Text) > 0 {
-			continue
+		if len(p.Text) > 0 {
+			n, err := w.Write(p.Text)
+			if offset += int64(n); err != nil {
+				return offset, err
+			}
+			if offset < p.Size {
+				continue
+			}
 		}
 		if ended {
 			return offset, nil

@@ -43,7 +43,7 @@ type server struct {
 	store *sqlite.Store
 }
 
-func newServer(t *testing.T) *server {
+func newServer(t *testing.T, with ...func(*native.Deps)) *server {
 	t.Helper()
 	s := &server{}
 	dir := t.TempDir()
@@ -67,9 +67,13 @@ func newServer(t *testing.T) *server {
 	if err := d.Bootstrap(t.Context(), "cn-north-4", func(f auth.First) error { s.first = f; return nil }); err != nil {
 		t.Fatal(err)
 	}
-	api := native.New(native.Deps{
+	deps := native.Deps{
 		Tasks: tasks.New(s.store, time.Now), Directory: d, Auth: auth.NewAuthenticator(d), Now: time.Now, Store: s.store, BackupDir: dir,
-	})
+	}
+	for _, change := range with {
+		change(&deps)
+	}
+	api := native.New(deps)
 	h := httptest.NewServer(openapitest.Wrap(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		api.ServeHTTP(w, wire.Begin(w, r, &wire.Exchange{ID: errand.NewID(time.Now())}))
 	})))

@@ -8,32 +8,37 @@ import (
 	"time"
 
 	"github.com/errandhq/errand"
+	"github.com/errandhq/errand/worker"
 )
 
 // MaxClaimWait is how long a claim may wait for work.
 const MaxClaimWait = time.Minute
 
-// ClaimRequest says what a worker can run.
-type ClaimRequest struct {
-	Worker     string          // its name, for people
-	Operations []string        // machine names
-	Engines    []errand.Engine // none: every engine
-	Limit      int             // how many tasks at the most; 0: one
-	Wait       time.Duration   // how long to wait for the first one, at most MaxClaimWait
+// Source returns where the pool of a worker gets the tasks of a project.
+func (c *Client) Source(project string) worker.Source { return source{c, project} }
+
+type source struct {
+	client  *Client
+	project string
 }
 
-// Grant is a task to run, together with what only its worker may know.
-type Grant struct {
-	Task    *errand.Task
-	Token   string // names the lease in Extend and Finish
-	Secrets map[string]string
-	TTL     time.Duration // the lease is lost after so long a silence
+func (s source) Claim(ctx context.Context, q worker.ClaimRequest) ([]worker.Grant, error) {
+	return s.client.Claim(ctx, s.project, q)
 }
 
-// Claim takes tasks to run, and waits until there is one; it returns none if
-// there was none in time. It is not repeated by itself: tasks that were granted
+func (s source) Extend(ctx context.Context, token string, b worker.Beat) (worker.Extended, error) {
+	return s.client.Extend(ctx, s.project, token, b)
+}
+
+func (s source) Finish(ctx context.Context, token string, o errand.Outcome, log []byte) error {
+	_, err := s.client.Finish(ctx, s.project, token, o, log)
+	return err
+}
+
+// Claim takes tasks to run, one where q.Limit is 0. It waits for the first one for
+// q.Wait, at most MaxClaimWait, and returns none if none came. It is not repeated by itself: tasks that were granted
 // in an answer that was lost are lost with their leases. It takes role worker.
-func (c *Client) Claim(ctx context.Context, project string, q ClaimRequest) ([]Grant, error) {
+func (c *Client) Claim(ctx context.Context, project string, q worker.ClaimRequest) ([]worker.Grant, error) {
 	in := struct {
 		Worker      string          `json:"worker"`
 		Operations  []string        `json:"operations"`
@@ -52,30 +57,22 @@ func (c *Client) Claim(ctx context.Context, project string, q ClaimRequest) ([]G
 	if err := c.post(ctx, in, &body, "projects", project, "claims"); err != nil {
 		return nil, err
 	}
-	var grants []Grant
+	var grants []worker.Grant
 	for _, g := range body.Grants {
 		t := g.Task.task()
-		grants = append(grants, Grant{Task: &t, Token: g.Token, Secrets: g.Secrets, TTL: duration(g.TTLSeconds)})
+		grants = append(grants, worker.Grant{Task: &t, Token: g.Token, Secrets: g.Secrets, TTL: duration(g.TTLSeconds)})
 	}
 	return grants, nil
 }
 
-// Extended answers Extend.
-type Extended struct {
-	TTL          time.Duration // from now
-	Stop         bool          // somebody asked the task to stop: end it as cancelled
-	Reason       string        // why
-	LogTruncated bool          // the log is full; more of it is thrown away
-}
-
-// Extend keeps a lease, and reports progress (nil: as before) and more output.
+// Extend keeps a lease, and reports progress and more output.
 // Errors: LeaseLost about "lease" if it is no longer held: the worker must stop,
 // and nothing that it says counts.
-func (c *Client) Extend(ctx context.Context, project, token string, p *errand.Progress, log []byte) (Extended, error) {
+func (c *Client) Extend(ctx context.Context, project, token string, b worker.Beat) (worker.Extended, error) {
 	in := struct {
 		Progress *progressOut `json:"progress,omitempty"`
 		Log      string       `json:"log,omitempty"`
-	}{progressOf(p), text(log)}
+	}{progressOf(b.Progress), text(b.Log)}
 	var body struct {
 		TTLSeconds   float64 `json:"ttl_seconds"`
 		Stop         bool    `json:"stop"`
@@ -83,9 +80,9 @@ func (c *Client) Extend(ctx context.Context, project, token string, p *errand.Pr
 		LogTruncated bool    `json:"log_truncated"`
 	}
 	err := c.do(ctx, call{
-		method: http.MethodPost, path: []string{"projects", project, "leases", token, "extend"}, in: in, repeat: len(log) == 0,
+		method: http.MethodPost, path: []string{"projects", project, "leases", token, "extend"}, in: in, repeat: len(b.Log) == 0,
 	}, &body)
-	return Extended{duration(body.TTLSeconds), body.Stop, body.Reason, body.LogTruncated}, err
+	return worker.Extended{TTL: duration(body.TTLSeconds), Stop: body.Stop, Reason: body.Reason, LogTruncated: body.LogTruncated}, err
 }
 
 // Finish ends an attempt. Where its answer is lost it is repeated, and may then

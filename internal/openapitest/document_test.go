@@ -11,6 +11,7 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 
+	"github.com/errandhq/errand"
 	"github.com/errandhq/errand/api"
 	"github.com/errandhq/errand/internal/sqlite"
 	"github.com/errandhq/errand/internal/tasks"
@@ -204,7 +205,9 @@ func TestDetails(t *testing.T) {
 func TestRoutes(t *testing.T) {
 	t.Parallel()
 	svc := &tasks.Service{}
-	dialects := []*wire.Dialect{iam.New(nil, nil), native.New(native.Deps{Tasks: svc, Store: (*sqlite.Store)(nil)})}
+	dialects := []*wire.Dialect{iam.New(nil, nil), native.New(native.Deps{
+		Tasks: svc, Store: (*sqlite.Store)(nil), Runs: &tasks.Runs{}, Operations: func() []errand.Operation { return nil },
+	})}
 	for _, f := range []*wire.Family{dms.NewFamily(svc, nil, dms.Options{}, nil), dcs.NewFamily(svc, dcs.Options{}, nil)} {
 		dialects = append(dialects, f.Base)
 		dialects = slices.AppendSeq(dialects, maps.Values(f.ByEngine))

@@ -79,9 +79,15 @@ func newStack(t *testing.T) *stack {
 		Handler: router, Fail: router.Fail, OpenAPI: api.OpenAPI, Log: slog.New(slog.DiscardHandler),
 		Ready: func(context.Context) error { return s.ready },
 	}).Bound("")
+	s.h = s.noting(t, h)
+	return s
+}
+
+// noting holds what h answers against the document, and keeps what was answered.
+func (s *stack) noting(t *testing.T, h http.Handler) http.Handler {
 	doc := document31(t)
 	wrapped := Wrap(t, h)
-	s.h = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		op, _ := doc.find(r.Method, r.URL)
 		rec := httptest.NewRecorder()
 		wrapped.ServeHTTP(rec, r)
@@ -94,7 +100,6 @@ func newStack(t *testing.T) *stack {
 		w.WriteHeader(rec.Code)
 		_, _ = w.Write(rec.Body.Bytes())
 	})
-	return s
 }
 
 // ask sends a request with the token, checks the status and returns the answer.
@@ -178,6 +183,7 @@ func TestStack(t *testing.T) {
 	s.native(t)
 	s.compatible(t)
 	s.ask(t, 204, "DELETE /api/v1/projects/{p}/instances/{redis}", "")
+	s.running(t)
 	for _, op := range document31(t).operations {
 		for status := range op.answers {
 			if status/100 == 2 && !s.seen[fmt.Sprint(op.id, " ", status)] {

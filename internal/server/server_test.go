@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -437,6 +438,92 @@ func TestStopFinishesWhatIsInFlight(t *testing.T) {
 		t.Errorf("stop: %v", err)
 	}
 }
+
+// everyone lets all in.
+type everyone struct{}
+
+func (everyone) Authenticate(*http.Request) (errand.Principal, error) {
+	return errand.Principal{Project: "p1", Role: errand.Viewer}, nil
+}
+
+// TestStopEndsWhatWaits stops a server with a call that waits and one that
+// streams, and with all the time in the world.
+func TestStopEndsWhatWaits(t *testing.T) {
+	t.Parallel()
+	arrived := make(chan struct{}, 2)
+	d := wire.New("test", failures, nil, everyone{})
+	none := func(*http.Request) (struct{}, error) { return struct{}{}, nil }
+	wire.HandleWaiting(d, "GET /wait", time.Hour, none, func(ctx context.Context, _ errand.Principal, _ struct{}) (string, error) {
+		arrived <- struct{}{}
+		<-ctx.Done()
+		return "nothing came", nil
+	}, func(reply *wire.Reply, s string) { reply.Body = append(reply.Body, s...) })
+	wire.HandleWaiting(d, "GET /live", time.Hour, none, func(context.Context, errand.Principal, struct{}) (string, error) { return "", nil },
+		func(reply *wire.Reply, _ string) {
+			reply.Type = "text/plain"
+			reply.Live = func(ctx context.Context, send func([]byte) error) {
+				_ = send([]byte("begun "))
+				arrived <- struct{}{}
+				<-ctx.Done()
+				_ = send([]byte("ended"))
+			}
+		})
+	s, _ := testServer(t, Options{StopTimeout: time.Hour, Handler: d})
+	urls, stop := running(t, s, "")
+	answers := make(chan string, 2)
+	for _, path := range []string{"/wait", "/live"} {
+		go func() {
+			resp, err := http.Get(urls[0] + path)
+			if err != nil {
+				answers <- err.Error()
+				return
+			}
+			defer resp.Body.Close()
+			b, err := io.ReadAll(resp.Body)
+			answers <- fmt.Sprint(string(b), " ", err)
+		}()
+		<-arrived
+	}
+	if err := stop(); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+	got := []string{<-answers, <-answers}
+	slices.Sort(got)
+	if want := []string{"begun ended <nil>", "nothing came <nil>"}; !slices.Equal(got, want) {
+		t.Errorf("answers %q, want %q", got, want)
+	}
+}
+
+// TestPatience checks that a call that may wait outlives the times that others
+// have.
+func TestPatience(t *testing.T) {
+	t.Parallel()
+	d := wire.New("test", failures, nil, everyone{})
+	none := func(*http.Request) (struct{}, error) { return struct{}{}, nil }
+	wire.HandleWaiting(d, "GET /wait", time.Hour, none, func(ctx context.Context, _ errand.Principal, _ struct{}) (string, error) {
+		select {
+		case <-ctx.Done():
+			return "cut short", nil
+		case <-time.After(3 * short):
+			return "waited", nil
+		}
+	}, func(reply *wire.Reply, s string) { reply.Body = append(reply.Body, s...) })
+	s, _ := testServer(t, Options{Handler: d})
+	h := httptest.NewUnstartedServer(s.Bound(""))
+	h.Config.ReadTimeout, h.Config.WriteTimeout = short, short
+	h.Start()
+	defer h.Close()
+	resp, err := http.Get(h.URL + "/wait")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if b, err := io.ReadAll(resp.Body); err != nil || string(b) != "waited" {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
+const short = 50 * time.Millisecond
 
 func TestTooManyAtATime(t *testing.T) {
 	t.Parallel()

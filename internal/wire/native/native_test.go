@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -55,9 +57,11 @@ type stack struct {
 	store *sqlite.Store
 	dir   string
 	svc   *tasks.Service
+
+	made []string // ids and tokens of the answers, in order
 }
 
-func newStack(t *testing.T, backup native.Backuper) *stack {
+func newStack(t *testing.T, backup native.Backuper, with ...func(*native.Deps)) *stack {
 	t.Helper()
 	s := &stack{dir: t.TempDir()}
 	var err error
@@ -86,7 +90,11 @@ func newStack(t *testing.T, backup native.Backuper) *stack {
 		backup = s.store
 	}
 	s.svc = tasks.New(s.store, clock)
-	d := native.New(native.Deps{Tasks: s.svc, Directory: dir, Auth: roles{}, Now: clock, Store: backup, BackupDir: s.dir})
+	deps := native.Deps{Tasks: s.svc, Directory: dir, Auth: roles{}, Now: clock, Store: backup, BackupDir: s.dir}
+	for _, change := range with {
+		change(&deps)
+	}
+	d := native.New(deps)
 	s.Handler = openapitest.Wrap(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		d.ServeHTTP(w, wire.Begin(w, r, &wire.Exchange{ID: requestID}))
 	}))
@@ -95,6 +103,11 @@ func newStack(t *testing.T, backup native.Backuper) *stack {
 
 // ask sends a request and returns the answer. target is as on the wire.
 func (s *stack) ask(t *testing.T, role, method, target, body string) *httptest.ResponseRecorder {
+	t.Helper()
+	return s.send(t, role, method, target, body, nil)
+}
+
+func (s *stack) send(t *testing.T, role, method, target, body string, headers map[string]string) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequest(method, "http://errand.example/", strings.NewReader(body))
 	u, err := url.ParseRequestURI(target)
@@ -105,6 +118,9 @@ func (s *stack) ask(t *testing.T, role, method, target, body string) *httptest.R
 	if role != "" {
 		r.Header.Set("X-Auth-Token", role)
 	}
+	for name, v := range headers {
+		r.Header.Set(name, v)
+	}
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, r)
 	return w
@@ -112,7 +128,9 @@ func (s *stack) ask(t *testing.T, role, method, target, body string) *httptest.R
 
 // TestGolden replays testdata/*.http on a fresh database each: a title, the
 // request line, the role of the caller, the body, an empty line, the answer.
-// Names in braces stand for ids; -update rewrites the answers.
+// Names in braces stand for ids, {1} for the first id or token that was made
+// here; -update rewrites the answers. Files named run-* have tasks that run. A
+// line "Name: value" behind the role is a header.
 func TestGolden(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.http")
 	if err != nil || len(files) == 0 {
@@ -126,6 +144,9 @@ func TestGolden(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := newStack(t, nil)
+			if strings.HasPrefix(filepath.Base(file), "run-") {
+				s = newStack(t, nil, withRuns(newRuns(t, func() time.Time { return now })))
+			}
 			var got strings.Builder
 			for _, part := range strings.Split("\n"+string(data), "\n### ")[1:] {
 				request, _, _ := strings.Cut(part, "\n\n")
@@ -147,42 +168,69 @@ func TestGolden(t *testing.T) {
 var (
 	short = strings.NewReplacer("{project}", projectID, "{redis}", redisID, "{kafka}", kafkaID)
 	// What differs from run to run: ids made by the clock of the tests, secrets.
-	made   = regexp.MustCompile(errand.NewID(now)[:12] + `[0-9a-f]{20}`)
+	made   = regexp.MustCompile(`(` + errand.NewID(now)[:12] + `[0-9a-f]{20})+`)
+	nth    = regexp.MustCompile(`\{([0-9]+)\}`)
 	secret = regexp.MustCompile(`"(access|secret|security_token)": "[^"]+"`)
 )
 
 func (s *stack) replay(t *testing.T, request string) string {
 	t.Helper()
-	lines := strings.SplitN(short.Replace(request), "\n", 4)
-	method, target, _ := strings.Cut(lines[1], " ")
-	body := ""
-	if len(lines) > 3 {
-		body = lines[3]
+	request = nth.ReplaceAllStringFunc(short.Replace(request), func(name string) string {
+		n, err := strconv.Atoi(strings.Trim(name, "{}"))
+		if err != nil || n < 1 || n > len(s.made) {
+			t.Fatalf("%s: %s is none of %d", request, name, len(s.made))
+		}
+		return s.made[n-1]
+	})
+	lines := strings.Split(request, "\n")[1:]
+	method, target, _ := strings.Cut(lines[0], " ")
+	headers := map[string]string{}
+	body := lines[2:]
+	for ; len(body) > 0 && !strings.HasPrefix(body[0], "{"); body = body[1:] {
+		name, value, found := strings.Cut(body[0], ": ")
+		if !found {
+			break
+		}
+		headers[name] = value
 	}
-	w := s.ask(t, strings.Trim(strings.TrimPrefix(lines[2], "as "), "-"), method, target, body)
+	w := s.send(t, strings.Trim(strings.TrimPrefix(lines[1], "as "), "-"), method, target, strings.Join(body, "\n"), headers)
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d %s\n", w.Code, w.Header().Get("Content-Type"))
-	for _, name := range []string{"Allow", "Location", "Cache-Control"} {
+	for _, name := range []string{"Allow", "Location", "Cache-Control", "X-Log-Next", "X-Log-Size"} {
 		if v := w.Header().Get(name); v != "" {
-			fmt.Fprintf(&b, "%s: %s\n", name, v)
+			fmt.Fprintf(&b, "%s: %s\n", name, s.name(v))
 		}
 	}
-	if w.Body.Len() > 0 {
+	switch {
+	case w.Header().Get("Content-Type") != "application/json":
+		b.WriteString(s.name(w.Body.String()))
+	case w.Body.Len() > 0:
 		var out bytes.Buffer
 		if err := json.Indent(&out, w.Body.Bytes(), "", "  "); err != nil {
-			t.Fatalf("%s: answer is not JSON: %v: %s", lines[1], err, w.Body)
+			t.Fatalf("%s: answer is not JSON: %v: %s", lines[0], err, w.Body)
 		}
-		text := made.ReplaceAllString(out.String(), "{made here}")
-		fmt.Fprintf(&b, "%s\n", secret.ReplaceAllString(text, `"$1": "{secret}"`))
+		fmt.Fprintf(&b, "%s\n", secret.ReplaceAllString(s.name(out.String()), `"$1": "{secret}"`))
 	}
 	return b.String()
+}
+
+// name puts names in place of what was made here.
+func (s *stack) name(text string) string {
+	return made.ReplaceAllStringFunc(text, func(id string) string {
+		n := slices.Index(s.made, id) + 1
+		if n == 0 {
+			s.made = append(s.made, id)
+			n = len(s.made)
+		}
+		return fmt.Sprintf("{%d}", n)
+	})
 }
 
 // TestRoles checks who may call what. Each call is well-formed but about
 // nothing that exists, so that one that is let through changes nothing.
 func TestRoles(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, nil)
+	s := newStack(t, nil, withRuns(newRuns(t, func() time.Time { return now })))
 	const id = "/00000000000000000000000000000001"
 	const p = "/api/v1/projects/" + projectID
 	for _, tt := range []struct {
@@ -207,10 +255,24 @@ func TestRoles(t *testing.T) {
 		{"GET /api/v1/users/nobody/keys", errand.Admin},
 		{"DELETE /api/v1/keys/NOBODY", errand.Admin},
 		{"GET /api/v1/backup", errand.Admin},
+		{"GET /api/v1/operations", errand.Viewer},
+		{"GET " + p + "/workers", errand.Viewer},
+		{"GET " + p + "/watch?task=" + id[1:], errand.Viewer},
+		{"GET " + p + "/tasks" + id + "/why", errand.Viewer},
+		{"GET " + p + "/tasks" + id + "/log", errand.Viewer},
+		{"POST " + p + "/instances/" + redisID + "/tasks", errand.Operator},
+		{"POST " + p + "/tasks" + id + "/cancel", errand.Operator},
+		{"POST " + p + "/tasks" + id + "/retry", errand.Operator},
+		{"POST " + p + "/claims", errand.Worker},
+		{"POST " + p + "/leases/x/extend", errand.Worker},
+		{"POST " + p + "/leases/x/finish", errand.Worker},
 	} {
 		method, target, _ := strings.Cut(tt.call, " ")
 		body := ""
-		if method == http.MethodPost || method == http.MethodPatch {
+		switch {
+		case strings.HasSuffix(target, "/finish"):
+			body = `{"status":"failed"}`
+		case method == http.MethodPost || method == http.MethodPatch:
 			body = "{}"
 		}
 		for _, role := range append(errand.Roles(), "") {
