@@ -88,6 +88,7 @@ func (o *output) waitForText(t *testing.T, want string) string {
 type background struct {
 	stdout, stderr *output
 	stop           func() int // asks it to end, as SIGTERM does, and returns its exit code
+	wait           func() int // returns its exit code once it has ended by itself
 }
 
 func start(t *testing.T, env map[string]string, args ...string) *background {
@@ -102,7 +103,8 @@ func start(t *testing.T, env map[string]string, args ...string) *background {
 		}
 		b.stdout.end()
 	}()
-	b.stop = sync.OnceValue(func() int { cancel(); return <-code })
+	b.wait = sync.OnceValue(func() int { return <-code })
+	b.stop = func() int { cancel(); return b.wait() }
 	t.Cleanup(func() { b.stop() })
 	return b
 }

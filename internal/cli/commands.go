@@ -18,6 +18,7 @@ func (a *app) commands() []*cobra.Command {
 		a.retryCmd(),
 		a.operationCmd(),
 		a.checkCmd(),
+		a.workerCmd(),
 		a.importCmd(),
 		a.instanceCmd(),
 		a.projectCmd(),
