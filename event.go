@@ -26,6 +26,7 @@ const (
 	ActDeleted     Act = "deleted"     // the record was deleted
 	ActSubmitted   Act = "submitted"   // somebody asked for the task
 	ActClaimed     Act = "claimed"     // a worker began an attempt
+	ActReleased    Act = "released"    // a claim was given back: its worker had gone before it was told
 	ActFinished    Act = "finished"    // an attempt ended as its worker said
 	ActLost        Act = "lost"        // an attempt ended because its worker was not heard of
 	ActStopping    Act = "stopping"    // somebody asked the running task to stop

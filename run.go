@@ -180,7 +180,35 @@ func (t *Task) Finish(token string, o Outcome, retryAt, now time.Time) error {
 	}
 	t.ErrorCode, t.Reason, t.Run.Result = o.ErrorCode, o.Reason, o.Result
 	t.endAttempt(attemptError(o), now)
+	t.Progress = t.Progress.ended(o.Status, now)
 	return t.to(o.Status, now)
+}
+
+// stepsEnd is what becomes of a step that was running when its attempt ended.
+var stepsEnd = map[Status]StepStatus{Succeeded: StepSucceeded, Failed: StepFailed, Cancelled: StepFailed}
+
+// ended returns the progress of an attempt that ended so: nothing is running
+// any more, and a success is complete.
+func (p *Progress) ended(s Status, now time.Time) *Progress {
+	if p == nil {
+		return nil
+	}
+	c := Progress{Percent: p.Percent, Steps: endSteps(p.Steps, stepsEnd[s], now)}
+	if s == Succeeded {
+		c.Percent = 100
+	}
+	return &c
+}
+
+func endSteps(steps []Step, s StepStatus, now time.Time) []Step {
+	steps = slices.Clone(steps)
+	for i := range steps {
+		if steps[i].Status == StepRunning {
+			steps[i].Status, steps[i].EndedAt = s, later(steps[i].StartedAt, now)
+		}
+		steps[i].Steps = endSteps(steps[i].Steps, s, now)
+	}
+	return steps
 }
 
 func attemptError(o Outcome) string {
@@ -188,6 +216,21 @@ func attemptError(o Outcome) string {
 		return ""
 	}
 	return orDefault(o.Reason, string(o.Status))
+}
+
+// Release gives back a claim whose worker never heard of it, as if it had not
+// been made.
+func (t *Task) Release(token string, now time.Time) error {
+	if err := t.Hold(token); err != nil {
+		return err
+	}
+	t.Run.Attempts = slices.Clone(t.Run.Attempts[:len(t.Run.Attempts)-1])
+	t.Run.Lease = Lease{}
+	if t.Run.Cancel != nil {
+		t.Reason = orDefault(t.Run.Cancel.Reason, "cancelled before it started")
+		return t.to(Cancelled, now)
+	}
+	return t.to(Pending, now)
 }
 
 // Lose ends the attempt of a worker that was not heard of in time. reason says

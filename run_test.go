@@ -65,6 +65,12 @@ func TestRunTransitions(t *testing.T) {
 		{"end with garbage", held(), func(x *Task) error {
 			return x.Finish("L1", Outcome{Status: Succeeded, Result: json.RawMessage("{")}, retry, now)
 		}, "", t0, "", Invalid, "result"},
+		{"give back", held(), func(x *Task) error { return x.Release("L1", now) }, Pending, now.Add(recheck), "", 0, ""},
+		{"give back another's", held(), func(x *Task) error { return x.Release("L2", now) }, "", t0, "", LeaseLost, "lease"},
+		{"give back what is to stop", held(), func(x *Task) error {
+			_ = x.AskToStop(asked, now)
+			return x.Release("L1", now)
+		}, Cancelled, time.Time{}, "wrong one", 0, ""},
 		{"lost, to be tried again", held(), func(x *Task) error { return x.Lose("silent", retry, now) }, Pending, retry.Add(recheck), "silent", 0, ""},
 		{"lost, once", once(held()), func(x *Task) error { return x.Lose("silent", retry, now) }, Failed, time.Time{}, "outcome unknown: silent", 0, ""},
 		{"lost, not to be run twice", failing(held()), func(x *Task) error { return x.Lose("silent", retry, now) }, Failed, time.Time{}, "outcome unknown: silent", 0, ""},
@@ -164,6 +170,33 @@ func TestRunInvariants(t *testing.T) {
 				t.Fatalf("seed %d: %d attempts of %d", seed, len(x.Run.Attempts), x.Run.MaxAttempts)
 			}
 		}
+	}
+}
+
+func TestProgressEnds(t *testing.T) {
+	now := t0.Add(time.Minute)
+	x := held()
+	p := &Progress{Percent: 40, Remaining: time.Minute, Steps: []Step{
+		{Name: "a", Status: StepSucceeded, EndedAt: t0},
+		{Name: "b", Status: StepRunning, StartedAt: t0, Steps: []Step{{Name: "b1", Status: StepRunning}}},
+		{Name: "c", Status: StepWaiting},
+	}}
+	if err := x.Extend("L1", now, p, t0); err != nil {
+		t.Fatal(err)
+	}
+	if err := x.Finish("L1", Outcome{Status: Succeeded}, now, now); err != nil {
+		t.Fatal(err)
+	}
+	want := &Progress{Percent: 100, Steps: []Step{
+		{Name: "a", Status: StepSucceeded, EndedAt: t0},
+		{Name: "b", Status: StepSucceeded, StartedAt: t0, EndedAt: now, Steps: []Step{{Name: "b1", Status: StepSucceeded, EndedAt: now}}},
+		{Name: "c", Status: StepWaiting},
+	}}
+	if !reflect.DeepEqual(x.Progress, want) {
+		t.Errorf("progress %+v, want %+v", x.Progress, want)
+	}
+	if p.Steps[1].Status != StepRunning {
+		t.Error("the worker's own progress was changed")
 	}
 }
 

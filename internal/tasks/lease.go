@@ -112,18 +112,47 @@ func (r *Runs) take(ctx context.Context, p errand.Principal, project string, c C
 	if err != nil {
 		return nil, time.Time{}, err
 	}
+	if len(taken) > 0 {
+		r.changes.ring() // for who watches, and for the sweeper
+	}
+	if ctx.Err() != nil { // nobody is there any more to be told
+		for _, t := range taken {
+			r.release(context.WithoutCancel(ctx), p, t)
+		}
+		return nil, time.Time{}, ctx.Err()
+	}
 	var grants []Grant
 	for _, t := range taken {
 		g, err := r.grant(t)
 		if err != nil {
-			return nil, time.Time{}, err
+			r.unreadable(ctx, p, t)
+			continue
 		}
 		grants = append(grants, g)
 	}
-	if len(taken) > 0 {
-		r.changes.ring() // for who watches, and for the sweeper
-	}
 	return grants, next, nil
+}
+
+// release gives back a claim. If it cannot be, the lease will expire.
+func (r *Runs) release(ctx context.Context, p errand.Principal, t *errand.Task) {
+	now := r.now()
+	_, _ = r.queue.Update(ctx, t.Project, t.ID, func(x *errand.Task) (*errand.Event, error) {
+		from := x.Status
+		if err := x.Release(t.Run.Lease.Token, now); err != nil {
+			return nil, err
+		}
+		e := event(p, x, errand.ActReleased, now)
+		e.From, e.To, e.Reason = from, x.Status, "worker "+t.Run.Lease.Worker+" had gone"
+		return e, nil
+	})
+	r.changes.ring()
+}
+
+// unreadable ends a task whose secrets cannot be opened: no other worker would
+// fare better. If it cannot be ended now, the lease will expire.
+func (r *Runs) unreadable(ctx context.Context, p errand.Principal, t *errand.Task) {
+	o := errand.Outcome{Status: errand.Failed, Permanent: true, ErrorCode: "SecretsUnreadable", Reason: "the secrets that it was submitted with cannot be opened with the server's master key"}
+	_, _ = r.Finish(ctx, errand.Principal{User: p.User, Project: t.Project, Role: errand.Worker, Request: p.Request}, t.Project, t.Run.Lease.Token, o, nil)
 }
 
 func (r *Runs) grant(t *errand.Task) (Grant, error) {
@@ -176,7 +205,7 @@ func (r *Runs) Extend(ctx context.Context, p errand.Principal, project, token st
 		x.Stop, x.Reason = true, c.Reason
 	}
 	if len(b.Log) > 0 {
-		if x.LogTruncated, err = r.queue.AppendLog(ctx, project, id, b.Log, r.opt.MaxLog); err != nil {
+		if x.LogTruncated, err = r.appendLog(ctx, project, id, b.Log); err != nil {
 			return Extended{}, err
 		}
 	}
@@ -233,8 +262,21 @@ func (r *Runs) appendHeld(ctx context.Context, project, id, token string, log []
 	if err := t.Hold(token); err != nil {
 		return err
 	}
-	_, err = r.queue.AppendLog(ctx, project, id, log, r.opt.MaxLog)
+	_, err = r.appendLog(ctx, project, id, log)
 	return err
+}
+
+// logCut ends a log that is full.
+const logCut = "\n[the log was cut here: it had reached its limit]\n"
+
+// appendLog adds to a task's log as far as there is room, and then the mark that
+// says so, for which there is room once.
+func (r *Runs) appendLog(ctx context.Context, project, id string, text []byte) (truncated bool, err error) {
+	truncated, err = r.queue.AppendLog(ctx, project, id, text, r.opt.MaxLog)
+	if err == nil && truncated {
+		_, err = r.queue.AppendLog(ctx, project, id, []byte(logCut), r.opt.MaxLog+int64(len(logCut)))
+	}
+	return truncated, err
 }
 
 // held returns the id of the task that a token is for.

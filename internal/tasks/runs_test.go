@@ -491,6 +491,61 @@ func TestLongPoll(t *testing.T) {
 	}
 }
 
+// leaver is a store whose caller has gone by the time it has taken something.
+type leaver struct {
+	*sqlite.Store
+	leave func()
+}
+
+func (l leaver) Take(ctx context.Context, want tasks.Want, change tasks.Change) ([]*errand.Task, time.Time, error) {
+	taken, next, err := l.Store.Take(ctx, want, change)
+	l.leave()
+	return taken, next, err
+}
+
+// TestClaimOfWhoLeft checks that a task is not lost on a worker that was cut off
+// while the task was being given to it.
+func TestClaimOfWhoLeft(t *testing.T) {
+	w := newWorld(t)
+	task := w.submit(kafkaID, tasks.Submission{Operation: "modify"})
+	ctx, cancel := context.WithCancel(t.Context())
+	sealer, err := auth.NewSealer(make([]byte, auth.MasterKeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs := tasks.NewRuns(w.svc, leaver{w.svc.Store.(*sqlite.Store), cancel}, operations, sealer, tasks.RunOptions{})
+	if g, err := runs.Claim(ctx, as(errand.Worker), project, tasks.ClaimRequest{Worker: "w", Operations: []string{"modify"}, Limit: 1}); err == nil {
+		t.Fatalf("a caller who left was given %+v", g)
+	}
+	if got := w.get(task.ID); got.Status != errand.Pending || len(got.Run.Attempts) != 0 {
+		t.Errorf("the task is %s after %d attempts", got.Status, len(got.Run.Attempts))
+	}
+	if g := w.claim("w2", "modify"); len(g) != 1 {
+		t.Errorf("the next worker was given %+v", g)
+	}
+	w.replaysTo(task.ID, errand.Running)
+}
+
+func TestLogIsCutOnce(t *testing.T) {
+	w := newWorld(t)
+	sealer, err := auth.NewSealer(make([]byte, auth.MasterKeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Runs = tasks.NewRuns(w.svc, w.svc.Store.(*sqlite.Store), operations, sealer, tasks.RunOptions{MaxLog: 10})
+	task := w.submit(kafkaID, tasks.Submission{Operation: "modify"})
+	g := w.claim("w", "modify")
+	for range 3 {
+		if _, err := w.Extend(t.Context(), as(errand.Worker), project, g[0].Token, tasks.Beat{Log: []byte("123456")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, _, err := w.Log(t.Context(), as(errand.Viewer), project, task.ID, 0, 1000)
+	if err != nil || !strings.HasPrefix(string(text), "1234561234\n[") || strings.Count(string(text), "cut here") != 1 {
+		t.Errorf("log: %q, %v", text, err)
+	}
+}
+
 // TestNothingHangs drives random histories with lost workers, clocks that jump
 // and restarts, and then lets time pass: every task must reach a final status
 // within its bound, no two of a lane may run side by side, and the events of
@@ -582,6 +637,12 @@ func (w *world) replays(id string) {
 	if !task.Status.Final() || !task.Run.Due.IsZero() {
 		w.t.Errorf("task %s is %s, due %v", id, task.Status, task.Run.Due)
 	}
+	w.replaysTo(id, task.Status)
+}
+
+// replaysTo checks that the events of a task tell the way to a status.
+func (w *world) replaysTo(id string, s errand.Status) {
+	w.t.Helper()
 	events, err := w.svc.Events(w.t.Context(), as(errand.Viewer), project, id, 0, tasks.MaxLimit)
 	if err != nil {
 		w.t.Fatal(err)
@@ -593,7 +654,7 @@ func (w *world) replays(id string) {
 		}
 		at = e.To
 	}
-	if at != task.Status {
-		w.t.Errorf("the events of %s end in %s, it is %s", id, at, task.Status)
+	if at != s {
+		w.t.Errorf("the events of %s end in %s, it is %s", id, at, s)
 	}
 }
