@@ -1,0 +1,352 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/errandhq/errand"
+	"github.com/errandhq/errand/client"
+)
+
+// The shape of the storm. ERRAND_STORM_TIME and ERRAND_STORM_SEED change its
+// length and replay its choices; what the machine makes of them differs. With
+// ERRAND_STORM_FREEZE some workers are frozen for a while instead of killed.
+const (
+	stormTime      = 60 * time.Second
+	stormInstances = 50
+	stormClients   = 16
+	stormWorkers   = 3
+	stormPace      = 150 * time.Millisecond // between two tasks of a client
+	stormLease     = 2 * time.Second
+	stormEnd       = 3 * time.Minute // by which everything must be final
+)
+
+// stormProgram is the operation: it notes on record when it begins and ends.
+const stormProgram = `#!/bin/sh
+read -r input
+f="$1/$ERRAND_INSTANCE_ID"
+echo "begin $ERRAND_TASK_ID $ERRAND_ATTEMPT" >>"$f"
+case $input in *'"slow":true'*) sleep 0.2 ;; esac
+echo "end $ERRAND_TASK_ID $ERRAND_ATTEMPT" >>"$f"
+case $input in *'"fail":true'*) exit 1 ;; esac
+`
+
+// stormServerFile declares the operations for workers, stormWorkerFile says how
+// these run them.
+const stormServerFile = `
+engine: kafka
+name: again
+on_lost: retry
+attempts: 100
+backoff: {base: 50ms, max: 500ms}
+---
+engine: kafka
+name: once
+on_lost: fail
+`
+
+const stormWorkerFile = `
+engine: kafka
+name: again
+runner: {program: {path: %[1]s, args: [%[2]s]}}
+---
+engine: kafka
+name: once
+runner: {program: {path: %[1]s, args: [%[2]s]}}
+`
+
+// storm is a server and its workers that are killed again and again while
+// clients submit.
+type storm struct {
+	bin, dir, addr string
+	env            map[string]string
+	http           *http.Client
+	server         *process
+	workers        [stormWorkers]*process
+	random         *rand.Rand // of the killer
+
+	mu    sync.Mutex
+	tasks map[string]string // that were acknowledged: id, instance
+}
+
+// TestStorm kills a real server and real workers at random while clients submit
+// thousands of tasks. Afterwards every acknowledged task has ended, no two of a
+// lane ran side by side, and the history of each explains how it ended.
+func TestStorm(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs and kills real servers and workers")
+	}
+	seed := uint64(time.Now().UnixNano())
+	if text := os.Getenv("ERRAND_STORM_SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	length := stormTime
+	if text := os.Getenv("ERRAND_STORM_TIME"); text != "" {
+		var err error
+		if length, err = time.ParseDuration(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("ERRAND_STORM_SEED=%d ERRAND_STORM_TIME=%s", seed, length)
+	s := newStorm(t, seed)
+	defer s.http.CloseIdleConnections()
+
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var clients sync.WaitGroup
+	for n := range stormClients {
+		random := rand.New(rand.NewPCG(seed, uint64(n)+1))
+		clients.Go(func() { s.submit(ctx, t, random) })
+	}
+	kills := s.kill(t, length)
+	cancel()
+	clients.Wait()
+	t.Logf("%d tasks acknowledged, %s", len(s.tasks), kills)
+	if len(s.tasks) < 100 {
+		t.Fatalf("only %d tasks were acknowledged: this proves nothing", len(s.tasks))
+	}
+	s.check(t, s.settle(t))
+}
+
+func newStorm(t *testing.T, seed uint64) *storm {
+	dir := t.TempDir()
+	s := &storm{
+		bin: build(t, dir), dir: dir, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: stormClients}},
+		random: rand.New(rand.NewPCG(seed, 0)), tasks: map[string]string{},
+	}
+	free, err := net.Listen("tcp", "127.0.0.1:0") // workers must find the server again
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.addr = free.Addr().String()
+	if err := free.Close(); err != nil {
+		t.Fatal(err)
+	}
+	program, records := filepath.Join(dir, "program"), filepath.Join(dir, "records")
+	for name, text := range map[string]string{
+		"server.d/storm.yaml": stormServerFile, "worker.d/storm.yaml": fmt.Sprintf(stormWorkerFile, program, records),
+		"program": stormProgram, "records/.keep": "",
+	} {
+		name = filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.startServer(t)
+	s.env = readEnv(t, filepath.Join(dir, "credentials"))
+	for i := range stormInstances {
+		id := stormInstance(i)
+		if _, err := s.client(t).Register(t.Context(), errand.Instance{Project: s.project(), ID: id, Name: id, Engine: errand.Kafka}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := range s.workers {
+		s.startWorker(t, n)
+	}
+	return s
+}
+
+func stormInstance(n int) string { return fmt.Sprintf("00000000-0000-4000-8000-%012d", n) }
+
+func (s *storm) project() string { return s.env["HUAWEICLOUD_SDK_PROJECT_ID"] }
+
+func (s *storm) startServer(t *testing.T) {
+	s.server = startProcess(t, s.bin, "serve", "--db=sqlite:"+filepath.Join(s.dir, "errand.db"), "--listen="+s.addr,
+		"--operations="+filepath.Join(s.dir, "server.d"), "--lease="+stormLease.String(), "--cancel-grace=2s", "--log-level=warn")
+}
+
+func (s *storm) startWorker(t *testing.T, n int) {
+	name := fmt.Sprintf("w%d", n)
+	s.workers[n] = startProcess(t, s.bin, "worker", "--operations="+filepath.Join(s.dir, "worker.d"), "--work-dir="+filepath.Join(s.dir, name),
+		"--credentials="+filepath.Join(s.dir, "credentials"), "--server=http://"+s.addr, "--name="+name, "--log-level=error")
+}
+
+func (s *storm) client(t *testing.T) *client.Client {
+	cl, err := client.New(client.Options{
+		Server: "http://" + s.addr, Access: s.env["HUAWEICLOUD_SDK_AK"], Secret: s.env["HUAWEICLOUD_SDK_SK"], HTTP: s.http,
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	return cl
+}
+
+// submit is one client. What it has begun to submit it submits until it is
+// answered, with the same key.
+func (s *storm) submit(ctx context.Context, t *testing.T, random *rand.Rand) {
+	cl := s.client(t)
+	for ctx.Err() == nil {
+		operation := "again"
+		if random.IntN(4) == 0 {
+			operation = "once"
+		}
+		instance := stormInstance(random.IntN(stormInstances))
+		params := fmt.Sprintf(`{"slow":%t,"fail":%t}`, random.IntN(5) == 0, operation == "once" && random.IntN(5) == 0)
+		cancels := random.IntN(20) == 0
+		sub := client.Submission{Operation: operation, Params: json.RawMessage(params), Key: errand.NewID(time.Now())}
+		var id string
+		for id == "" {
+			task, err := cl.Submit(t.Context(), s.project(), instance, sub)
+			if err == nil {
+				id = task.ID
+			} else if errand.ErrorOf(err).Kind != errand.Unavailable {
+				t.Errorf("submit: %v", err)
+				return
+			}
+		}
+		s.mu.Lock()
+		s.tasks[id] = instance
+		s.mu.Unlock()
+		if cancels { // its answer may be lost, and the task may have ended
+			_, _ = cl.Cancel(t.Context(), s.project(), id, "changed my mind")
+		}
+		stormWait(ctx, stormPace/2+time.Duration(random.Int64N(int64(stormPace))))
+	}
+}
+
+func stormWait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// kill kills until the time is over, and starts what it has killed again. Some
+// workers it only freezes, for longer than their leases live: what these say
+// afterwards is stale.
+func (s *storm) kill(t *testing.T, length time.Duration) string {
+	servers, workers, frozen := 0, 0, 0
+	for end := time.Now().Add(length); time.Now().Before(end); {
+		stormWait(t.Context(), time.Duration(300+s.random.IntN(1500))*time.Millisecond)
+		what := s.random.IntN(5)
+		if what == 1 && os.Getenv("ERRAND_STORM_FREEZE") == "" {
+			what = 0
+		}
+		switch n := s.random.IntN(stormWorkers); what {
+		case 0:
+			s.server.killed(t)
+			stormWait(t.Context(), time.Duration(s.random.IntN(3000))*time.Millisecond)
+			s.startServer(t)
+			servers++
+		case 1:
+			s.workers[n].signal(t, syscall.SIGSTOP)
+			stormWait(t.Context(), stormLease+time.Duration(s.random.IntN(2000))*time.Millisecond)
+			s.workers[n].signal(t, syscall.SIGCONT)
+			frozen++
+		default:
+			s.workers[n].killed(t)
+			s.startWorker(t, n)
+			workers++
+		}
+	}
+	return fmt.Sprintf("the server was killed %d times, workers %d times, and frozen %d times", servers, workers, frozen)
+}
+
+func (p *process) signal(t *testing.T, sig syscall.Signal) {
+	t.Helper()
+	if err := p.Process.Signal(sig); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// killed kills a process that should still be there.
+func (p *process) killed(t *testing.T) {
+	t.Helper()
+	select {
+	case err := <-p.ended:
+		t.Fatalf("a process ended by itself: %v: %s", err, p.stderr)
+	default:
+	}
+	_ = p.Process.Kill()
+	<-p.ended
+}
+
+// settle waits until every task has ended and returns what is known of each.
+func (s *storm) settle(t *testing.T) map[string]*taskHistory {
+	t.Helper()
+	cl := s.client(t)
+	all, end := map[string]*taskHistory{}, time.Now().Add(stormEnd)
+	for id, instance := range s.tasks {
+		for {
+			task, err := cl.Task(t.Context(), s.project(), id)
+			if err != nil {
+				t.Fatalf("an acknowledged task: %v", err)
+			}
+			if task.Status.Final() {
+				all[id] = &taskHistory{instance: instance, task: task}
+				break
+			}
+			if time.Now().After(end) {
+				why, err := cl.Why(t.Context(), s.project(), id)
+				t.Fatalf("task %s is %s for too long: %s, %v", id, task.Status, why.Text, err)
+			}
+			stormWait(t.Context(), 100*time.Millisecond)
+		}
+	}
+	for id, h := range all {
+		for after := int64(0); ; after = h.events[len(h.events)-1].Seq {
+			list, err := cl.Events(t.Context(), s.project(), id, after, 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if h.events = append(h.events, list...); len(list) < 100 {
+				break
+			}
+		}
+	}
+	page, err := cl.Tasks(t.Context(), errand.Filter{Project: s.project(), Limit: 1})
+	if err != nil || page.Total != len(s.tasks) {
+		t.Errorf("%d tasks are listed and %d were acknowledged: %v", page.Total, len(s.tasks), err)
+	}
+	return all
+}
+
+func (s *storm) check(t *testing.T, all map[string]*taskHistory) {
+	t.Helper()
+	ended, attempts := map[errand.Status]int{}, 0
+	for _, h := range all {
+		ended[h.task.Status]++
+		attempts += h.task.AttemptNumber()
+	}
+	t.Logf("ended as %v, in %d attempts", ended, attempts)
+	for _, status := range []errand.Status{errand.Succeeded, errand.Failed, errand.Cancelled} {
+		if ended[status] == 0 {
+			t.Errorf("no task %s: this proves less than it should", status)
+		}
+	}
+	records := map[string][]string{}
+	for i := range stormInstances {
+		id := stormInstance(i)
+		b, err := os.ReadFile(filepath.Join(s.dir, "records", id))
+		if err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+		records[id] = strings.Split(strings.TrimSpace(string(b)), "\n")
+	}
+	for i, v := range violations(all, records) {
+		if i == 20 {
+			t.Fatal("and more")
+		}
+		t.Error(v)
+	}
+}
