@@ -40,21 +40,21 @@ func (oneOperation) Operation(_ errand.Engine, name string) (errand.Operation, b
 func (oneOperation) Check(errand.Operation, json.RawMessage) error { return nil }
 
 // withRuns gives a server tasks that run, over its store.
-func withRuns(t *testing.T) func(*native.Deps) {
+func withRuns(t *testing.T, o tasks.RunOptions) func(*native.Deps) {
 	t.Helper()
 	sealer, err := auth.NewSealer(bytes.Repeat([]byte{7}, auth.MasterKeySize))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return func(d *native.Deps) {
-		d.Runs = tasks.NewRuns(d.Tasks, d.Store.(*sqlite.Store), oneOperation{}, sealer, tasks.RunOptions{})
+		d.Runs = tasks.NewRuns(d.Tasks, d.Store.(*sqlite.Store), oneOperation{}, sealer, o)
 		d.Operations = func() []errand.Operation { return []errand.Operation{extend} }
 	}
 }
 
 func newRunServer(t *testing.T) (*client.Client, string) {
 	t.Helper()
-	s := newServer(t, withRuns(t))
+	s := newServer(t, withRuns(t, tasks.RunOptions{}))
 	c, p := s.admin(t), s.first.Project.ID
 	if _, err := c.Register(t.Context(), errand.Instance{Project: p, ID: redisID, Name: "cache", Engine: errand.Redis}); err != nil {
 		t.Fatal(err)

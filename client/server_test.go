@@ -19,6 +19,7 @@ import (
 	"github.com/errandhq/errand/internal/sqlite"
 	"github.com/errandhq/errand/internal/tasks"
 	"github.com/errandhq/errand/internal/wire"
+	"github.com/errandhq/errand/internal/wire/iam"
 	"github.com/errandhq/errand/internal/wire/native"
 )
 
@@ -73,9 +74,14 @@ func newServer(t *testing.T, with ...func(*native.Deps)) *server {
 	for _, change := range with {
 		change(&deps)
 	}
-	api := native.New(deps)
+	api, identity := native.New(deps), iam.New(d, auth.NewAuthenticator(d))
 	h := httptest.NewServer(openapitest.Wrap(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		api.ServeHTTP(w, wire.Begin(w, r, &wire.Exchange{ID: errand.NewID(time.Now())}))
+		r = wire.Begin(w, r, &wire.Exchange{ID: errand.NewID(time.Now())})
+		if strings.HasPrefix(r.URL.Path, "/v3/") {
+			identity.ServeHTTP(w, r)
+			return
+		}
+		api.ServeHTTP(w, r)
 	})))
 	t.Cleanup(h.Close)
 	s.url = h.URL
