@@ -82,6 +82,7 @@ type watcher struct {
 }
 
 func (a *api) watch(ctx context.Context, p errand.Principal, q watchQuery) (*watcher, error) {
+	ctx = context.WithoutCancel(ctx) // a server that stops answers, and ends the stream at once
 	w := &watcher{watchQuery: q, runs: a.runs, who: p, leave: a.waiting.leave, followed: map[string]time.Time{}}
 	if !q.resume {
 		var err error
