@@ -67,6 +67,34 @@ func TestDemoShowsEverything(t *testing.T) {
 	}
 }
 
+// TestDemoPlan makes sure that the demo runs what it submits.
+func TestDemoPlan(t *testing.T) {
+	t.Parallel()
+	dir, err := writeDemoOperations(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := catalog.Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	engines := map[errand.Engine]bool{}
+	for _, x := range demoPlan() {
+		e, ok := all.Entry(x.engine, x.operation)
+		if !ok || e.Program == nil && e.Simulation == nil {
+			t.Errorf("%s %s is not run here", x.engine, x.operation)
+			continue
+		}
+		if err := all.Check(e.Operation, json.RawMessage(x.params)); err != nil {
+			t.Error(err)
+		}
+		engines[x.engine] = true
+	}
+	if len(engines) != len(errand.Engines()) {
+		t.Errorf("tasks are submitted on %v only", engines)
+	}
+}
+
 // TestDemoReferences holds the copies of the reference pages' examples to the
 // ones that the reader of records is tested with.
 func TestDemoReferences(t *testing.T) {
@@ -125,6 +153,24 @@ func TestDemo(t *testing.T) {
 		if err != nil || json.Unmarshal(out, &list) != nil || len(list.Tasks) != 3 {
 			t.Errorf("pasted into bash: %v\n%s", err, out)
 		}
+	})
+
+	t.Run("running", func(t *testing.T) {
+		line := regexp.MustCompile(`(?m)^export (.*)$`).FindStringSubmatch(text)
+		if line == nil {
+			t.Fatalf("no line with the environment in:\n%s", text)
+		}
+		env := map[string]string{}
+		for _, pair := range strings.Fields(line[1]) {
+			name, value, _ := strings.Cut(pair, "=")
+			env[name] = value
+		}
+		until(t, env, "list --engine redis --limit 1", `EXTEND +running +\d+ %`)
+		kafka := demoInstances("p")[0].ID
+		runSteps(t, env, []step{
+			{args: "submit reportTopics --instance " + kafka + " --param prefix=orders --param topics=2", out: `status +pending`},
+			{args: "operation list --engine rocketmq", out: `bindInstancePublicIp +simulate`},
+		})
 	})
 
 	if code := b.stop(); code != exitOK {
