@@ -19,6 +19,9 @@ type oracle struct {
 	tasks     []*errand.Task
 	instances []errand.Instance
 	events    []errand.Event
+	keys      map[ref]usedKey
+	logs      map[ref][]byte
+	took      []took
 }
 
 var _ tasks.Store = (*oracle)(nil)
@@ -70,7 +73,7 @@ func (o *oracle) record(e *errand.Event) {
 }
 
 func (o *oracle) Get(ctx context.Context, project, id string) (*errand.Task, error) {
-	return o.newest(ctx, func(t *errand.Task) bool { return t.Project == project && t.ID == id })
+	return o.newest(ctx, func(t *errand.Task) bool { return t.ID == id && t.Project == project })
 }
 
 func (o *oracle) GetJob(ctx context.Context, project, jobID string) (*errand.Task, error) {
@@ -94,6 +97,17 @@ func (o *oracle) newest(ctx context.Context, match func(*errand.Task) bool) (*er
 func (o *oracle) List(ctx context.Context, f errand.Filter) (errand.Page, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	return o.page(ctx, f, func(*errand.Task) bool { return true }, func(t *errand.Task) {
+		t.Run = nil
+		if t.Progress != nil {
+			t.Progress.Steps = nil
+		}
+	})
+}
+
+// page lists the tasks that match f and also; listed leaves out what the listing
+// does not show.
+func (o *oracle) page(ctx context.Context, f errand.Filter, also func(*errand.Task) bool, listed func(*errand.Task)) (errand.Page, error) {
 	if err := ctx.Err(); err != nil {
 		return errand.Page{}, err
 	}
@@ -108,15 +122,14 @@ func (o *oracle) List(ctx context.Context, f errand.Filter) (errand.Page, error)
 			f.Instance != "" && t.Instance != f.Instance,
 			f.Instance == "" && f.Engine != "" && t.Engine != f.Engine,
 			!f.From.IsZero() && t.CreatedAt.Before(f.From),
-			!f.To.IsZero() && t.CreatedAt.After(f.To):
+			!f.To.IsZero() && t.CreatedAt.After(f.To),
+			!also(t):
 			continue
 		}
 		if p.Total >= f.Offset && len(p.Tasks) < f.Limit {
-			listed := clone(t)
-			if listed.Progress != nil {
-				listed.Progress.Steps = nil
-			}
-			p.Tasks = append(p.Tasks, *listed)
+			shown := clone(t)
+			listed(shown)
+			p.Tasks = append(p.Tasks, *shown)
 		}
 		p.Total++
 	}
@@ -137,6 +150,7 @@ func (o *oracle) Delete(ctx context.Context, project, id string, change tasks.Ch
 	if err != nil || e == nil {
 		return err
 	}
+	o.erase(o.tasks[at])
 	o.tasks = slices.Delete(o.tasks, at, at+1)
 	o.record(e)
 	return nil
@@ -205,7 +219,13 @@ func (o *oracle) DeleteInstance(ctx context.Context, project, id string) error {
 		return errand.Errorf(errand.NotFound, "instance", "no instance")
 	}
 	o.instances = slices.Delete(o.instances, at, at+1)
-	o.tasks = slices.DeleteFunc(o.tasks, func(t *errand.Task) bool { return t.Project == project && t.Instance == id })
+	o.tasks = slices.DeleteFunc(o.tasks, func(t *errand.Task) bool {
+		gone := t.Project == project && t.Instance == id
+		if gone {
+			o.erase(t)
+		}
+		return gone
+	})
 	return nil
 }
 
@@ -238,7 +258,30 @@ func clone(t *errand.Task) *errand.Task {
 		p.Steps = cloneSteps(p.Steps)
 		c.Progress = &p
 	}
+	c.Run = cloneRun(c.Run)
 	return &c
+}
+
+func cloneRun(in *errand.Run) *errand.Run {
+	if in == nil {
+		return nil
+	}
+	r := *in
+	for _, t := range []*time.Time{&r.RunAt, &r.Deadline, &r.Due, &r.Lease.Beat, &r.Lease.Expires} {
+		*t = round(*t)
+	}
+	if r.Cancel != nil {
+		c := *r.Cancel
+		c.At, c.Force = round(c.At), round(c.Force)
+		r.Cancel = &c
+	}
+	r.Attempts = slices.Clone(r.Attempts)
+	for i := range r.Attempts {
+		a := &r.Attempts[i]
+		a.StartedAt, a.EndedAt = round(a.StartedAt), round(a.EndedAt)
+	}
+	r.Result, r.Sealed = bytes.Clone(r.Result), bytes.Clone(r.Sealed)
+	return &r
 }
 
 func cloneSteps(in []errand.Step) []errand.Step {

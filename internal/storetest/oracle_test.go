@@ -7,5 +7,9 @@ import (
 )
 
 func TestOracle(t *testing.T) {
-	Run(t, func(*testing.T) tasks.Store { return &oracle{} })
+	Run(t, func(*testing.T) tasks.Store { return Memory() })
+}
+
+func TestOracleQueue(t *testing.T) {
+	RunQueue(t, func(*testing.T) Queue { return Memory() })
 }

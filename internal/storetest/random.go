@@ -101,10 +101,10 @@ func (m *machine) put(t *rapid.T) {
 			}
 			olds = append(olds, old)
 			n++
-			switch verdicts[n-1] {
-			case 0:
+			switch {
+			case verdicts[n-1] == 0, old != nil && old.Run != nil: // no record may replace a task that runs here
 				return nil, errRefused
-			case 1, 2:
+			case verdicts[n-1] <= 2:
 				return nil, nil
 			}
 			return save(old, task)
