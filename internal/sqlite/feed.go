@@ -35,9 +35,11 @@ func (s *Store) Events(ctx context.Context, project, task string, after int64, l
 	return s.events(ctx, eventsOf, task, project, after, limit)
 }
 
+const feedOf = `SELECT ` + eventColumns + ` FROM events WHERE project = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3 + 0`
+
 // Feed implements tasks.Queue.
 func (s *Store) Feed(ctx context.Context, project string, after int64, limit int) ([]errand.Event, error) {
-	return s.events(ctx, `SELECT `+eventColumns+` FROM events WHERE project = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3 + 0`, project, after, limit)
+	return s.events(ctx, feedOf, project, after, limit)
 }
 
 func (s *Store) events(ctx context.Context, query string, args ...any) ([]errand.Event, error) {
@@ -60,6 +62,12 @@ func (s *Store) LastSeq(ctx context.Context) (int64, error) {
 	})
 	return seq, err
 }
+
+const (
+	logEnd    = `SELECT at + length(text) FROM task_log WHERE project_key = ? AND id = ? ORDER BY at DESC LIMIT 1`
+	logPiece  = `SELECT at FROM task_log WHERE project_key = ? AND id = ? AND at <= ? ORDER BY at DESC LIMIT 1`
+	logPieces = `SELECT at, text FROM task_log WHERE project_key = ? AND id = ? AND at >= ? AND at < ? ORDER BY at`
+)
 
 // AppendLog implements tasks.Queue.
 func (s *Store) AppendLog(ctx context.Context, project, id string, text []byte, limit int64) (truncated bool, err error) {
@@ -85,25 +93,29 @@ func (s *Store) AppendLog(ctx context.Context, project, id string, text []byte, 
 }
 
 func (c *conn) logSize(project int64, id string) (int64, error) {
-	return c.number(`SELECT at + length(text) FROM task_log WHERE project_key = ? AND id = ? ORDER BY at DESC LIMIT 1`, project, id)
+	return c.number(logEnd, project, id)
 }
 
 // Log implements tasks.Queue.
 func (s *Store) Log(ctx context.Context, project, id string, offset int64, limit int) (text []byte, size int64, err error) {
 	err = s.snapshot(ctx, func(c *conn) error {
 		text = nil
-		key, err := c.projectKey(project)
+		r, err := c.task(taskByID, project, id)
 		if err != nil {
 			return err
 		}
+		if r == nil {
+			return noTask(id)
+		}
+		key := r.project
 		if size, err = c.logSize(key, id); err != nil || offset >= size {
 			return err
 		}
-		first, err := c.number(`SELECT at FROM task_log WHERE project_key = ? AND id = ? AND at <= ? ORDER BY at DESC LIMIT 1`, key, id, offset)
+		first, err := c.number(logPiece, key, id, offset)
 		if err != nil {
 			return err
 		}
-		return c.rows(`SELECT at, text FROM task_log WHERE project_key = ? AND id = ? AND at >= ? AND at < ? ORDER BY at`, func(st *sqlite.Stmt) error {
+		return c.rows(logPieces, func(st *sqlite.Stmt) error {
 			piece := blob(st, 1)
 			if from := offset - st.ColumnInt64(0); from > 0 {
 				piece = piece[from:]

@@ -140,6 +140,10 @@ func (s *Store) DeleteInstance(ctx context.Context, project, id string) error {
 		if err := t.exec(`INSERT INTO forgotten (scope, grp) VALUES (?, ?)`, e.scope, e.grp); err != nil {
 			return err
 		}
+		// What has not ended is not to be run, and nobody is to be told of it.
+		if err := t.exec(`DELETE FROM live WHERE scope = ?`, e.scope); err != nil {
+			return err
+		}
 		if err := t.exec(`DELETE FROM scopes WHERE id = ?`, e.scope); err != nil {
 			return err
 		}

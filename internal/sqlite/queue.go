@@ -17,6 +17,13 @@ var _ tasks.Queue = (*Store)(nil)
 // takes away at the most: more than it adds.
 const expiredKeys = 4
 
+const (
+	dropExpiredKeys = `DELETE FROM submit_keys WHERE (project_key, key) IN (SELECT project_key, key FROM submit_keys WHERE expires <= ? ORDER BY expires LIMIT ?)`
+	submittedWith   = `SELECT task, digest FROM submit_keys WHERE project_key = ? AND key = ? AND expires > ?`
+	latestDurations = `SELECT took FROM durations WHERE project_key = (SELECT id FROM scopes WHERE project = ?1 AND instance = '' AND engine = '')
+		AND engine = ?2 AND operation = ?3 ORDER BY n DESC LIMIT ?4 + 0`
+)
+
 // Submit implements tasks.Queue.
 func (s *Store) Submit(ctx context.Context, task *errand.Task, key tasks.SubmitKey, e *errand.Event,
 	admit func(first *errand.Task, unfinished int) error,
@@ -34,6 +41,9 @@ func (s *Store) Submit(ctx context.Context, task *errand.Task, key tasks.SubmitK
 			}
 		}
 		if err := t.admit(in.place, task, admit); err != nil {
+			return err
+		}
+		if err := t.vacant(in.project, task); err != nil {
 			return err
 		}
 		if err := t.insert(in.place, task); err != nil {
@@ -57,12 +67,12 @@ func (s *Store) Submit(ctx context.Context, task *errand.Task, key tasks.SubmitK
 // submitted returns the task that key was used for, or keeps key.
 func (t *tx) submitted(project int64, task *errand.Task, key tasks.SubmitKey) (*errand.Task, string, error) {
 	now := micro(task.CreatedAt)
-	err := t.exec(`DELETE FROM submit_keys WHERE (project_key, key) IN (SELECT project_key, key FROM submit_keys WHERE expires <= ? ORDER BY expires LIMIT ?)`, now, expiredKeys)
+	err := t.exec(dropExpiredKeys, now, expiredKeys)
 	if err != nil {
 		return nil, "", err
 	}
 	var id, digest string
-	err = t.rows(`SELECT task, digest FROM submit_keys WHERE project_key = ? AND key = ? AND expires > ?`, func(st *sqlite.Stmt) error {
+	err = t.rows(submittedWith, func(st *sqlite.Stmt) error {
 		id, digest = st.ColumnText(0), st.ColumnText(1)
 		return nil
 	}, project, key.Key, now)
@@ -79,6 +89,19 @@ func (t *tx) submitted(project int64, task *errand.Task, key tasks.SubmitKey) (*
 		project, key.Key, task.ID, key.Digest, micro(key.Expires))
 }
 
+// vacant refuses the id of a task that is there, and makes room for one whose
+// old task is of a forgotten instance.
+func (t *tx) vacant(project int64, task *errand.Task) error {
+	old, err := t.task(taskByID, task.Project, task.ID)
+	if err != nil {
+		return err
+	}
+	if old != nil {
+		return errand.Errorf(errand.Conflict, "task", "a task with id %s is there already", task.ID)
+	}
+	return t.removeForgotten(project, task.ID)
+}
+
 func taskOf(r *record) *errand.Task {
 	if r == nil {
 		return nil
@@ -91,7 +114,7 @@ func (t *tx) admit(p place, task *errand.Task, admit func(*errand.Task, int) err
 	if task.Run.Lane == "" {
 		return admit(nil, 0)
 	}
-	n, err := t.number(`SELECT count(*) FROM live WHERE scope = ? AND lane = ?`, p.scope, task.Run.Lane)
+	n, err := t.number(laneSize, p.scope, task.Run.Lane)
 	if err != nil {
 		return err
 	}
@@ -120,6 +143,9 @@ func (t *tx) saveLive(p place, task *errand.Task) error {
 			due = excluded.due, run = excluded.run`,
 		p.project, task.ID, p.scope, micro(task.CreatedAt), string(task.Engine), task.Operation, r.Lane, running,
 		!running && r.Lane == "", micro(r.RunAt), micro(r.Due), text)
+	if taken(err) {
+		return errand.Errorf(errand.Conflict, "task", "task %s cannot run: another one of its lane is running", task.ID).WithCause(err)
+	}
 	if err != nil {
 		return err
 	}
@@ -135,7 +161,7 @@ func (t *tx) settleLane(scope int64, lane string) error {
 	var project int64
 	var first string
 	var busy, marked bool
-	err := t.rows(`SELECT project_key, id, running, ready FROM live WHERE scope = ? AND lane = ? ORDER BY running DESC, run_at, id LIMIT 1`, func(st *sqlite.Stmt) error {
+	err := t.rows(laneHead, func(st *sqlite.Stmt) error {
 		project, first, busy, marked = st.ColumnInt64(0), st.ColumnText(1), st.ColumnBool(2), st.ColumnBool(3)
 		return nil
 	}, scope, lane)
@@ -145,7 +171,7 @@ func (t *tx) settleLane(scope int64, lane string) error {
 	if busy {
 		first = ""
 	}
-	err = t.exec(`UPDATE live SET ready = 0 WHERE scope = ? AND lane = ? AND running = 0 AND ready = 1 AND id <> ?`, scope, lane, first)
+	err = t.exec(unready, scope, lane, first)
 	if err != nil || busy || marked {
 		return err
 	}
@@ -163,7 +189,12 @@ func (s *Store) Update(ctx context.Context, project, id string, change tasks.Cha
 		after = &r.Task
 		before := asBefore(after)
 		event, err := change(after)
-		if err != nil || event == nil {
+		if err != nil {
+			return err
+		}
+		if event == nil { // what change did to it does not count
+			r, err = t.known(project, id)
+			after = taskOf(r)
 			return err
 		}
 		return t.save(r, &before, event)
@@ -201,11 +232,16 @@ func (s *Store) Renew(ctx context.Context, project, id string, change func(*erra
 		if err != nil {
 			return err
 		}
-		after = &r.Task
-		before := asBefore(after)
-		if err := change(after); err != nil {
+		given, before := asBefore(&r.Task), asBefore(&r.Task)
+		if err := change(&given); err != nil {
 			return err
 		}
+		after = &r.Task
+		if after.Run == nil || after.Status.Final() {
+			return nil
+		}
+		after.Progress, after.UpdatedAt = given.Progress, given.UpdatedAt
+		after.Run.Lease, after.Run.Due = given.Run.Lease, given.Run.Due
 		return t.save(r, &before, nil)
 	})
 	if err != nil {
@@ -272,7 +308,8 @@ func (t *tx) saveRun(r *record, before *errand.Task) error {
 	if err := t.settleLane(r.scope, r.Run.Lane); err != nil {
 		return err
 	}
-	if n := len(ended.Attempts); r.Status == errand.Succeeded && n > 0 {
+	r.Run = &ended
+	if n := len(ended.Attempts); r.Status == errand.Succeeded && before.Status != errand.Succeeded && n > 0 {
 		return t.noteDuration(r, ended.Attempts[n-1])
 	}
 	return nil
@@ -306,8 +343,7 @@ func (t *tx) noteDuration(r *record, a errand.Attempt) error {
 func (s *Store) Durations(ctx context.Context, project string, engine errand.Engine, operation string, limit int) ([]time.Duration, error) {
 	var all []time.Duration
 	err := s.read(ctx, func(c *conn) error {
-		return c.rows(`SELECT took FROM durations WHERE project_key = (SELECT id FROM scopes WHERE project = ?1 AND instance = '' AND engine = '')
-			AND engine = ?2 AND operation = ?3 ORDER BY n DESC LIMIT ?4 + 0`, func(st *sqlite.Stmt) error {
+		return c.rows(latestDurations, func(st *sqlite.Stmt) error {
 			all = append(all, time.Duration(st.ColumnInt64(0))*time.Microsecond)
 			return nil
 		}, project, string(engine), operation, limit)

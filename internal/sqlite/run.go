@@ -11,26 +11,26 @@ import (
 
 // run is how an errand.Run is kept, in JSON; times are microseconds, 0 is none.
 type run struct {
-	Lane        string          `json:"lane,omitempty"`
-	RunAt       int64           `json:"run_at"`
-	Deadline    int64           `json:"deadline,omitempty"`
-	Timeout     time.Duration   `json:"timeout,omitempty"` // nanoseconds, like the two of the backoff
-	MaxAttempts int             `json:"max_attempts"`
-	OnLost      string          `json:"on_lost,omitempty"`
-	BackoffBase time.Duration   `json:"backoff_base,omitempty"`
-	BackoffMax  time.Duration   `json:"backoff_max,omitempty"`
-	RetryOf     string          `json:"retry_of,omitempty"`
-	Scheduled   bool            `json:"scheduled,omitempty"`
-	Due         int64           `json:"due,omitempty"`
-	Token       string          `json:"token,omitempty"`
-	Worker      string          `json:"worker,omitempty"`
-	Beat        int64           `json:"beat,omitempty"`
-	Expires     int64           `json:"expires,omitempty"`
-	Cancel      *cancel         `json:"cancel,omitempty"`
-	Attempts    []attempt       `json:"attempts,omitempty"`
-	Stalled     bool            `json:"stalled,omitempty"`
-	Result      json.RawMessage `json:"result,omitempty"`
-	Sealed      []byte          `json:"sealed,omitempty"`
+	Lane        string        `json:"lane,omitempty"`
+	RunAt       int64         `json:"run_at"`
+	Deadline    int64         `json:"deadline,omitempty"`
+	Timeout     time.Duration `json:"timeout,omitempty"` // nanoseconds, like the two of the backoff
+	MaxAttempts int           `json:"max_attempts"`
+	OnLost      string        `json:"on_lost,omitempty"`
+	BackoffBase time.Duration `json:"backoff_base,omitempty"`
+	BackoffMax  time.Duration `json:"backoff_max,omitempty"`
+	RetryOf     string        `json:"retry_of,omitempty"`
+	Scheduled   bool          `json:"scheduled,omitempty"`
+	Due         int64         `json:"due,omitempty"`
+	Token       string        `json:"token,omitempty"`
+	Worker      string        `json:"worker,omitempty"`
+	Beat        int64         `json:"beat,omitempty"`
+	Expires     int64         `json:"expires,omitempty"`
+	Cancel      *cancel       `json:"cancel,omitempty"`
+	Attempts    []attempt     `json:"attempts,omitempty"`
+	Stalled     bool          `json:"stalled,omitempty"`
+	Result      []byte        `json:"result,omitempty"` // kept byte for byte, so not as JSON
+	Sealed      []byte        `json:"sealed,omitempty"`
 }
 
 type cancel struct {

@@ -22,6 +22,17 @@ const (
 	nextAll  = `SELECT run_at FROM live INDEXED BY live_ready_all WHERE ?1 = 0 AND ` + fits + ` AND run_at > ?4 ORDER BY run_at, id LIMIT 1`
 )
 
+// What is due, and what waits in a lane.
+const (
+	firstDue = `SELECT due FROM live ORDER BY due LIMIT 1`
+	overdue  = `SELECT project_key, id FROM live WHERE due <= ? ORDER BY due, id LIMIT ? + 0`
+
+	laneOf   = `SELECT project_key, id FROM live WHERE scope = ? AND lane = ? ORDER BY running DESC, run_at, id LIMIT ? + 0`
+	laneSize = `SELECT count(*) FROM live WHERE scope = ? AND lane = ?`
+	laneHead = `SELECT project_key, id, running, ready FROM live WHERE scope = ? AND lane = ? ORDER BY running DESC, run_at, id LIMIT 1`
+	unready  = `UPDATE live SET ready = 0 WHERE scope = ? AND lane = ? AND running = 0 AND ready = 1 AND id <> ?`
+)
+
 // Take implements tasks.Queue.
 func (s *Store) Take(ctx context.Context, want tasks.Want, change tasks.Change) (taken []*errand.Task, next time.Time, err error) {
 	ready, later := readyOf, nextOf
@@ -146,7 +157,7 @@ func (c *conn) byKey(k taskKey) (*record, error) {
 func (s *Store) Sweep(ctx context.Context, now time.Time, limit int, change tasks.Change) (swept int, next time.Time, err error) {
 	var due int64
 	err = s.read(ctx, func(c *conn) (err error) {
-		due, err = c.number(`SELECT due FROM live ORDER BY due LIMIT 1`)
+		due, err = c.number(firstDue)
 		return err
 	})
 	if err != nil || due == 0 || due > micro(now) {
@@ -155,7 +166,7 @@ func (s *Store) Sweep(ctx context.Context, now time.Time, limit int, change task
 	var refused error
 	err = s.w.do(ctx, func(t *tx) error {
 		swept, refused = 0, nil
-		keys, err := t.keys(`SELECT project_key, id FROM live WHERE due <= ? ORDER BY due, id LIMIT ? + 0`, micro(now), limit)
+		keys, err := t.keys(overdue, micro(now), limit)
 		if err != nil {
 			return err
 		}
@@ -175,7 +186,7 @@ func (s *Store) Sweep(ctx context.Context, now time.Time, limit int, change task
 			}
 			swept++
 		}
-		due, err := t.number(`SELECT due FROM live ORDER BY due LIMIT 1`)
+		due, err := t.number(firstDue)
 		next = zeroOrAt(due)
 		return err
 	})
@@ -187,7 +198,7 @@ func (s *Store) Sweep(ctx context.Context, now time.Time, limit int, change task
 
 // lane returns the unfinished tasks of a lane, the running one first.
 func (c *conn) lane(project string, scope int64, lane string, limit int) ([]*errand.Task, error) {
-	keys, err := c.keys(`SELECT project_key, id FROM live WHERE scope = ? AND lane = ? ORDER BY running DESC, run_at, id LIMIT ? + 0`, scope, lane, limit)
+	keys, err := c.keys(laneOf, scope, lane, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -221,22 +232,37 @@ func (s *Store) Lane(ctx context.Context, project, instance, lane string) ([]*er
 	return all, err
 }
 
+// What was submitted to run later: of an instance, or of a project, which is
+// sorted.
+const (
+	scheduledOf = ` FROM scheduled s WHERE scope = ?1 AND created_at >= ?2 AND created_at < ?3`
+	scheduledIn = ` FROM instances i CROSS JOIN scheduled s ON s.scope = i.scope
+		WHERE i.project = ?1 AND s.created_at >= ?2 AND s.created_at < ?3 AND (?4 = '' OR i.engine = ?4)`
+
+	countScheduled    = `SELECT count(*)`
+	pageOfScheduledOf = `SELECT 0, s.id` + scheduledOf + ` ORDER BY s.created_at DESC, s.id DESC LIMIT ?4 + 0 OFFSET ?5 + 0`
+	pageOfScheduledIn = `SELECT 0, s.id` + scheduledIn + ` ORDER BY s.created_at DESC, s.id DESC LIMIT ?5 + 0 OFFSET ?6 + 0`
+)
+
 // Scheduled implements tasks.Queue.
 func (s *Store) Scheduled(ctx context.Context, f errand.Filter) (errand.Page, error) {
-	e, err := s.instance(ctx, f.Project, f.Instance)
-	if err != nil {
-		return errand.Page{}, err
+	r := reachOf(f)
+	count, list, args := countScheduled+scheduledIn, pageOfScheduledIn, []any{f.Project, r.from, r.until, string(f.Engine)}
+	if f.Instance != "" {
+		e, err := s.instance(ctx, f.Project, f.Instance)
+		if err != nil {
+			return errand.Page{}, err
+		}
+		count, list, args = countScheduled+scheduledOf, pageOfScheduledOf, []any{e.scope, r.from, r.until}
 	}
 	var page errand.Page
-	err = s.snapshot(ctx, func(c *conn) error {
-		r := reachOf(f)
-		const of = ` FROM scheduled WHERE scope = ?1 AND created_at >= ?2 AND created_at < ?3`
-		n, err := c.number(`SELECT count(*)`+of, e.scope, r.from, r.until)
+	err := s.snapshot(ctx, func(c *conn) error {
+		n, err := c.number(count, args...)
 		if err != nil {
 			return err
 		}
 		page = errand.Page{Total: int(n)}
-		keys, err := c.keys(`SELECT 0, id`+of+` ORDER BY created_at DESC, id DESC LIMIT ?4 + 0 OFFSET ?5 + 0`, e.scope, r.from, r.until, f.Limit, f.Offset)
+		keys, err := c.keys(list, append(args, f.Limit, f.Offset)...)
 		if err != nil {
 			return err
 		}

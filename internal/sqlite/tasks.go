@@ -55,7 +55,7 @@ func (c *conn) task(query, project, id string) (*record, error) {
 // Get implements tasks.Store.
 func (s *Store) Get(ctx context.Context, project, id string) (*errand.Task, error) {
 	var r *record
-	err := s.read(ctx, func(c *conn) (err error) {
+	err := s.snapshot(ctx, func(c *conn) (err error) { // the task and its run
 		r, err = c.task(taskByID, project, id)
 		return err
 	})
@@ -162,6 +162,7 @@ func (t *tx) remove(p place, createdAt int64, id string) error {
 		`DELETE FROM live WHERE project_key = ? AND id = ?`,
 		`DELETE FROM runs WHERE project_key = ? AND id = ?`,
 		`DELETE FROM task_log WHERE project_key = ? AND id = ?`,
+		`DELETE FROM submit_keys WHERE project_key = ? AND task = ?`,
 	} {
 		if err := t.exec(query, p.project, id); err != nil {
 			return err
@@ -245,7 +246,14 @@ func (s *Store) Delete(ctx context.Context, project, id string, change tasks.Cha
 		if err != nil || event == nil {
 			return err
 		}
+		lane := ""
+		if r.Run != nil {
+			lane = r.Run.Lane
+		}
 		if err := t.remove(r.place, createdAt, id); err != nil {
+			return err
+		}
+		if err := t.settleLane(r.scope, lane); err != nil {
 			return err
 		}
 		return t.append(event)

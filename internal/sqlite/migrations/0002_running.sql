@@ -49,6 +49,7 @@ CREATE TABLE submit_keys (
 ) WITHOUT ROWID;
 
 CREATE INDEX submit_keys_by_expiry ON submit_keys (expires);
+CREATE INDEX submit_keys_by_task ON submit_keys (project_key, task);
 
 -- Logs in pieces, each with its place in the whole.
 CREATE TABLE task_log (
