@@ -20,6 +20,7 @@ const expiredKeys = 4
 const (
 	dropExpiredKeys = `DELETE FROM submit_keys WHERE (project_key, key) IN (SELECT project_key, key FROM submit_keys WHERE expires <= ? ORDER BY expires LIMIT ?)`
 	submittedWith   = `SELECT task, digest FROM submit_keys WHERE project_key = ? AND key = ? AND expires > ?`
+	dropKeyOf       = `DELETE FROM submit_keys INDEXED BY submit_keys_by_task WHERE project_key = ? AND task = ?`
 	latestDurations = `SELECT took FROM durations WHERE project_key = (SELECT id FROM scopes WHERE project = ?1 AND instance = '' AND engine = '')
 		AND engine = ?2 AND operation = ?3 ORDER BY n DESC LIMIT ?4 + 0`
 )

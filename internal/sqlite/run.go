@@ -100,16 +100,18 @@ func zeroOrAt(us int64) time.Time {
 	return at(us)
 }
 
+const (
+	liveRun  = `SELECT run FROM live WHERE project_key = ?1 AND id = ?2`
+	endedRun = `SELECT run FROM runs WHERE project_key = ?1 AND id = ?2`
+)
+
 // withRun adds to a record what is kept of its run. Records that were imported
 // have none.
 func (c *conn) withRun(r *record) error {
 	if r.Origin != nil {
 		return nil
 	}
-	for _, query := range [...]string{
-		`SELECT run FROM live WHERE project_key = ?1 AND id = ?2`,
-		`SELECT run FROM runs WHERE project_key = ?1 AND id = ?2`,
-	} {
+	for _, query := range [...]string{liveRun, endedRun} {
 		err := c.rows(query, func(st *sqlite.Stmt) (err error) {
 			r.Run, err = decodeRun(blob(st, 0))
 			return err

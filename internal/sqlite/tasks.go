@@ -162,7 +162,7 @@ func (t *tx) remove(p place, createdAt int64, id string) error {
 		`DELETE FROM live WHERE project_key = ? AND id = ?`,
 		`DELETE FROM runs WHERE project_key = ? AND id = ?`,
 		`DELETE FROM task_log WHERE project_key = ? AND id = ?`,
-		`DELETE FROM submit_keys WHERE project_key = ? AND task = ?`,
+		dropKeyOf,
 	} {
 		if err := t.exec(query, p.project, id); err != nil {
 			return err

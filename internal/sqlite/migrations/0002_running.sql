@@ -18,10 +18,10 @@ CREATE TABLE live (
 
 -- The rule of lanes, once more, where nothing can get past it.
 CREATE UNIQUE INDEX live_running ON live (scope, lane) WHERE running = 1 AND lane <> '';
-CREATE INDEX live_lane ON live (scope, lane, running, run_at, id);
+CREATE INDEX live_lane ON live (scope, lane, running DESC, run_at, id);
 CREATE INDEX live_ready ON live (project_key, run_at, id) WHERE ready = 1;
 CREATE INDEX live_ready_all ON live (run_at, id) WHERE ready = 1;
-CREATE INDEX live_due ON live (due);
+CREATE INDEX live_due ON live (due, id);
 
 -- What is kept of the runs of tasks that have ended.
 CREATE TABLE runs (
