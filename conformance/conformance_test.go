@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -44,44 +45,57 @@ func measure(t *testing.T, srv *server, c client, table *table) {
 	argv := c.ready(t)
 	w := newWorld(c.String())
 	srv.build(t, w)
+	srv.as(w).submits(t, w)
 	checks := newScript(w, srv.endpoints)
-	reports := runScript(t, argv, checks)
+	reports := runScript(t, argv, checks, func(ctx context.Context, results, stop string) error {
+		return srv.as(w).conduct(ctx, w, checks, results, stop)
+	})
 	defer table.finished()
 	for i, k := range checks {
-		s := reports[k.ID]
-		err := k.want(c, s)
-		cause := table.record(c, k.row, s, err)
-		if s.Absent == "" && err != nil && cause == "" {
+		all := reports[k.ID]
+		err := k.judge(c, all)
+		cause := table.record(c, k, all, err)
+		if all[0].Absent == "" && err != nil && cause == "" {
 			t.Errorf("%s (call %d, %s.%s %v): %v", k.row, i, k.Service, k.Method, k.Args, err)
 		}
 	}
 }
 
 // runScript has a client make its calls and returns its reports by call.
-func runScript(t *testing.T, argv []string, checks []check) map[string]seen {
+// Meanwhile conduct is given the file of reports, and the file that ends the
+// calls that are made again and again.
+func runScript(t *testing.T, argv []string, checks []check, conduct func(ctx context.Context, results, stop string) error) map[string][]seen {
 	t.Helper()
+	dir := t.TempDir()
+	script, results, stop := filepath.Join(dir, "script.json"), filepath.Join(dir, "results.jsonl"), filepath.Join(dir, "stop")
 	calls := make([]call, len(checks))
 	for i, k := range checks {
 		calls[i] = k.call
+		calls[i].Until = stop
 	}
 	data, err := json.Marshal(calls)
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	script, results := filepath.Join(dir, "script.json"), filepath.Join(dir, "results.jsonl")
 	if err := os.WriteFile(script, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	ctx, cancel := context.WithCancel(t.Context())
+	conducted := make(chan error, 1)
+	go func() { conducted <- conduct(ctx, results, stop) }()
 	if _, err := command(t.Context(), dir, nil, argv[0], append(argv[1:], script, results)...); err != nil {
 		t.Errorf("the client did not come to its end: %v", err)
+	}
+	cancel()
+	if err := <-conducted; err != nil {
+		t.Error(err)
 	}
 	f, err := os.Open(results)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	reports := map[string]seen{}
+	reports := map[string][]seen{}
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -89,11 +103,11 @@ func runScript(t *testing.T, argv []string, checks []check) map[string]seen {
 		if err := json.Unmarshal(lines.Bytes(), &s); err != nil {
 			t.Fatalf("report %s: %v", lines.Bytes(), err)
 		}
-		reports[s.ID] = s
+		reports[s.ID] = append(reports[s.ID], s)
 	}
 	for _, k := range checks {
 		if _, there := reports[k.ID]; !there {
-			reports[k.ID] = seen{ID: k.ID, Crash: "the client ended before this call"}
+			reports[k.ID] = []seen{{ID: k.ID, Crash: "the client ended before this call"}}
 		}
 	}
 	return reports

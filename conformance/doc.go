@@ -6,6 +6,11 @@
 // the calls and reports what the SDK returned or raised; what must come of each
 // call is decided here, once for all of them.
 //
+// Some tasks run while the client looks on: it repeats a part of its script
+// until the run tells it, by a file, that they have ended. The tasks wait behind
+// another one until the client has looked once, so nothing depends on who is
+// faster.
+//
 // The SDKs are installed by the run, in the versions that clients names, below
 // the user's cache directory or ERRAND_CONFORMANCE_CACHE: Go's by the go
 // command, the others by pip, mvn and npm. ERRAND_BIN names a binary to measure

@@ -53,6 +53,11 @@ type ground struct {
 	done, running    record   // of del, which also has one waiting
 	waiting          record
 	progress         map[string]record // answers to the progress call by task
+
+	busy, plan string   // instances whose tasks run
+	held       string   // the task that runs on busy until it is cancelled
+	watched    record   // the one that waits behind it
+	jobs       []record // of plan: tasks that are to run later, newest first
 }
 
 type key struct{ ak, sk, token string }
@@ -71,7 +76,11 @@ func newWorld(client string) *world {
 func newGround(client string, s service) *ground {
 	g := &ground{
 		list: uuid(client, s.name, "list"), del: uuid(client, s.name, "del"), empty: uuid(client, s.name, "empty"),
-		progress: map[string]record{},
+		busy: uuid(client, s.name, "busy"), plan: uuid(client, s.name, "plan"),
+		progress: map[string]record{}, watched: record{"id": ""},
+	}
+	for range planned {
+		g.jobs = append(g.jobs, record{"id": "", "schedule_at": ""})
 	}
 	for i := range listed {
 		at := base.Add(time.Duration(i) * time.Hour)

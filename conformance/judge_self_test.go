@@ -122,14 +122,14 @@ func TestTable(t *testing.T) {
 	if len(table.mended(known)) != 1 {
 		t.Error("a cell without a failure counts as red")
 	}
-	if cause := table.record(node, row, seen{Error: &sdkError{}}, errors.New("x")); cause != nodeEscapes {
+	if cause := table.record(node, check{row: row}, []seen{{Error: &sdkError{}}}, errors.New("x")); cause != nodeEscapes {
 		t.Errorf("the cause of a known fault is %q", cause)
 	}
-	if cause := table.record(node, "Kafka: list", seen{}, errors.New("x")); cause != "" {
+	if cause := table.record(node, check{row: "Kafka: list"}, []seen{{}}, errors.New("x")); cause != "" {
 		t.Errorf("a fault that nobody knows has cause %q", cause)
 	}
-	table.record(node, "Kafka: show", seen{Absent: "no ShowBackgroundTask"}, errors.New("x"))
-	table.record(node, "Kafka: delete", seen{}, nil)
+	table.record(node, check{row: "Kafka: show"}, []seen{{Absent: "no ShowBackgroundTask"}}, errors.New("x"))
+	table.record(node, check{row: "Kafka: delete"}, []seen{{}}, nil)
 	if len(table.mended(known)) != 0 {
 		t.Error("a red cell counts as mended")
 	}

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +22,12 @@ type call struct {
 
 	AK, SK, Token, Project string
 	Region, IAM            string
+
+	// After a call with Back the client pauses and begins again so many calls
+	// earlier. Once the file Until is there it does so for the last time.
+	Back  int
+	Until string
+	Pause int // in milliseconds
 }
 
 // A check is a call with the cell of the table that it counts for, and what
@@ -29,6 +36,24 @@ type check struct {
 	call
 	row  string
 	want func(c client, s seen) error
+
+	// wantAll, in the place of want, judges a call that is made again and again.
+	wantAll func(c client, all []seen) error
+
+	// sight, if set, must be in what came of the check for one client at least:
+	// something that each may miss, since it does not last.
+	sight *regexp.Regexp
+}
+
+// judge says what is wrong with what came of a check.
+func (k check) judge(c client, all []seen) error {
+	switch {
+	case k.wantAll != nil:
+		return k.wantAll(c, all)
+	case len(all) != 1:
+		return fmt.Errorf("the call was made %d times", len(all))
+	}
+	return k.want(c, all[0])
 }
 
 // script builds the checks of one client.
@@ -45,6 +70,7 @@ type endpoints struct{ any, dms, dcs string }
 // change what later ones find.
 func newScript(w *world, ep endpoints) []check {
 	b := &script{w: w, ep: ep}
+	b.watches()
 	for _, s := range services {
 		b.lists(s)
 		if s.name != "rabbitmq" { // has no such call
@@ -55,6 +81,7 @@ func newScript(w *world, ep endpoints) []check {
 			b.jobs(s)
 		} else {
 			b.shows(s)
+			b.schedules(s)
 		}
 		b.badRequests(s)
 		b.credentials(s)

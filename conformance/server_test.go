@@ -37,7 +37,8 @@ func startServer(t *testing.T) *server {
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.Command(s.bin, "serve", "--db", "sqlite:"+filepath.Join(dir, "errand.db"),
+	declare(t, filepath.Join(dir, "operations.d"))
+	cmd := exec.Command(s.bin, "serve", "--operations", "operations.d", "--lease", "3s", "--runners", "64", "--db", "sqlite:"+filepath.Join(dir, "errand.db"),
 		"--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0=dms", "--listen", "127.0.0.1:0=dcs", "--log-format", "json")
 	cmd.Dir, cmd.Stderr = dir, s.log
 	out, err := cmd.StdoutPipe()
@@ -145,7 +146,7 @@ func (s *server) build(t *testing.T, w *world) {
 	owner := s.as(w)
 	for _, svc := range services {
 		g := w.of[svc.name]
-		for name, id := range map[string]string{"list": g.list, "del": g.del, "empty": g.empty} {
+		for name, id := range map[string]string{"list": g.list, "del": g.del, "empty": g.empty, "busy": g.busy, "plan": g.plan} {
 			owner.add(t, svc, name, id)
 		}
 		owner.imports(t, g.list, g.tasks)

@@ -47,9 +47,16 @@ func terraformLoops(t *testing.T, srv *server, table *table) {
 		{"waiters by name: the first task of that name in the first page is the newest", tf.newestOfName},
 		{"access key: signed over accept, user-agent and x-sdk-date alone, with X-Project-Id and X-Domain-Id added afterwards", tf.signed},
 		{"waiters by id: CREATED, then SUCCESS; an unknown id is an HTTP error", tf.waitByID},
+		{"waiters by id: a scheduled task that is moved to now runs, and a cancelled one is CANCELLED", tf.scheduled},
 	} {
 		if t.Run(l.name, l.run) {
 			table.looped(l.name)
+		}
+	}
+	for _, w := range waiters {
+		name := "waiters, a task that runs to its end, well or not: " + w.title
+		if t.Run(name, func(t *testing.T) { tf.wait(t, w) }) {
+			table.looped(name)
 		}
 	}
 }
@@ -314,6 +321,9 @@ func (tf *terraform) send(t *testing.T, req *http.Request, want int) (http.Heade
 		t.Fatalf("%s %s: %d %s, want %d", req.Method, req.URL, resp.StatusCode, data, want)
 	}
 	var answer map[string]any
+	if resp.StatusCode == http.StatusNoContent {
+		return resp.Header, nil
+	}
 	if err := json.Unmarshal(data, &answer); err != nil {
 		t.Fatalf("%s %s: %s: %v", req.Method, req.URL, data, err)
 	}

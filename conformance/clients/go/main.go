@@ -11,6 +11,7 @@ import (
 	"os"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core"
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/auth/basic"
@@ -34,6 +35,10 @@ type call struct {
 
 	AK, SK, Token, Project string
 	Region, IAM            string // set where the SDK must look the project up
+
+	Back  int    // begin again this many calls earlier, after a pause, until the file is there
+	Until string // and then once more
+	Pause int    // in milliseconds
 }
 
 // seen is what came of a call.
@@ -74,9 +79,17 @@ func run(script, results string) error {
 		return err
 	}
 	defer out.Close()
-	for _, c := range calls {
+	last := false
+	for i := 0; i < len(calls); i++ {
+		c := calls[i]
 		if err := json.NewEncoder(out).Encode(attempt(c)); err != nil {
 			return err
+		}
+		if c.Back > 0 && !last {
+			_, err := os.Stat(c.Until)
+			last = err == nil
+			time.Sleep(time.Duration(c.Pause) * time.Millisecond)
+			i -= c.Back + 1
 		}
 	}
 	return nil

@@ -61,8 +61,15 @@ async function attempt(call) {
 async function main(script, results) {
   const calls = JSON.parse(fs.readFileSync(script, 'utf8'));
   const out = fs.openSync(results, 'w');
-  for (const call of calls) {
+  let last = false;
+  for (let at = 0; at < calls.length; at++) {
+    const call = calls[at];
     fs.writeSync(out, JSON.stringify({ ...(await attempt(call)), id: call.ID }) + '\n');
+    if (call.Back && !last) { // once more after the file is there
+      last = fs.existsSync(call.Until);
+      await new Promise((done) => setTimeout(done, call.Pause));
+      at -= call.Back + 1;
+    }
   }
 }
 

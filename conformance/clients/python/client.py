@@ -4,8 +4,10 @@ name, so that one source serves every release of the SDK."""
 
 import importlib
 import json
+import os
 import re
 import sys
+import time
 
 from huaweicloudsdkcore.auth.credentials import BasicCredentials
 from huaweicloudsdkcore.exceptions.exceptions import ServiceResponseException
@@ -82,9 +84,16 @@ def attempt(call):
 def main(script, results):
     with open(script, encoding="utf-8") as f:
         calls = json.load(f)
-    with open(results, "w", encoding="utf-8") as out:
-        for call in calls:
+    at, last = 0, False
+    with open(results, "w", encoding="utf-8", buffering=1) as out:
+        while at < len(calls):
+            call = calls[at]
             out.write(json.dumps(dict(attempt(call), id=call["ID"])) + "\n")
+            at += 1
+            if call["Back"] and not last:  # once more after the file is there
+                last = os.path.exists(call["Until"])
+                time.sleep(call["Pause"] / 1000)
+                at -= call["Back"] + 1
 
 
 if __name__ == "__main__":

@@ -28,11 +28,20 @@ public class Client {
             Map.of("kafka", "KafkaClient", "rocketmq", "RocketMQClient", "rabbitmq", "RabbitMQClient", "dcs", "DcsClient");
 
     public static void main(String[] args) throws Exception {
+        JsonNode calls = JSON.readTree(new File(args[0]));
+        boolean last = false;
         try (PrintWriter out = new PrintWriter(args[1], StandardCharsets.UTF_8)) {
-            for (JsonNode call : JSON.readTree(new File(args[0]))) {
+            for (int i = 0; i < calls.size(); i++) {
+                JsonNode call = calls.get(i);
                 ObjectNode seen = attempt(call);
                 seen.set("id", call.get("ID"));
                 out.println(JSON.writeValueAsString(seen));
+                out.flush();
+                if (call.get("Back").asInt() > 0 && !last) { // once more after the file is there
+                    last = new File(call.get("Until").asText()).exists();
+                    Thread.sleep(call.get("Pause").asInt());
+                    i -= call.get("Back").asInt() + 1;
+                }
             }
         }
         System.exit(0); // some releases leave the threads of their HTTP client running
