@@ -3,6 +3,7 @@ package conformance
 import (
 	"encoding/json"
 	"maps"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -91,5 +92,28 @@ func TestJudgeRunning(t *testing.T) {
 		if everyAnswer([]seen{{Crash: "x"}, {Crash: "x"}}, j.judge) == nil {
 			t.Errorf("%s: crashes are taken for answers", j.name)
 		}
+	}
+}
+
+// TestSights shows that what every client missed is found, and what one saw is not.
+func TestSights(t *testing.T) {
+	t.Parallel()
+	table := newTable()
+	running := check{row: "Kafka: a task that runs: list", sight: regexp.MustCompile(`"status": ?"EXECUTING"`)}
+	report := func(c client, words ...string) {
+		var all []seen
+		for _, w := range words {
+			all = append(all, seen{Status: 200, Result: json.RawMessage(`{"status":"` + w + `"}`)})
+		}
+		table.record(c, running, all, nil)
+	}
+	report(clients[0], "CREATED", "SUCCESS")
+	if got := table.unseen(); len(got) != 1 || got[0].row != running.row {
+		t.Errorf("unseen are %v", got)
+	}
+	report(clients[1], "CREATED", "EXECUTING", "SUCCESS")
+	report(clients[2], "SUCCESS")
+	if got := table.unseen(); len(got) != 0 {
+		t.Errorf("unseen are %v", got)
 	}
 }
