@@ -25,6 +25,7 @@ type attempt struct {
 	returned chan struct{} // closed when the handler has returned err
 	err      error
 
+	asked   time.Time // when the claim was sent: the grant is not older
 	ttl     time.Duration
 	expires time.Time // of the lease, as far as we know
 	lost    bool      // the lease; nothing more is said
@@ -82,6 +83,12 @@ func (a *attempt) interval() time.Duration { return a.ttl / 3 }
 // run runs the handler and says what became of it.
 func (a *attempt) run() {
 	defer a.cancel(nil)
+	if !a.confirm() {
+		a.log.Warn("the lease was lost before the handler could begin")
+		close(a.returned)
+		a.pool.leave(a)
+		return
+	}
 	a.log.Debug("attempt begins")
 	go a.handle()
 	if !a.watch() {
@@ -92,6 +99,31 @@ func (a *attempt) run() {
 		a.log.Warn("the lease was lost; nothing is reported")
 	}
 	a.pool.leave(a)
+}
+
+// confirm makes sure that the lease is still held before the handler begins: a
+// grant may have come while this process, or the network, stood still, and
+// another worker may be at the task by now.
+func (a *attempt) confirm() bool {
+	for time.Since(a.asked) > a.interval() {
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(a.pool.base, a.interval())
+		x, err := a.pool.Source.Extend(ctx, a.token, Beat{})
+		cancel()
+		switch {
+		case err == nil:
+			a.lastly, a.asked, a.ttl = began, began, max(minTTL, x.TTL)
+			a.expires = began.Add(a.ttl)
+			if x.Stop {
+				a.cancel(&stopError{a.job.out.mask.text(x.Reason)})
+			}
+			return true
+		case errand.ErrorOf(err).Kind == errand.LeaseLost || time.Now().After(a.expires):
+			return false
+		}
+		sleep(a.pool.base, a.interval()/3)
+	}
+	return true
 }
 
 // handle calls the handler in a goroutine of its own.

@@ -116,6 +116,7 @@ func (p *Pool) claims(ctx context.Context) error {
 		if free == 0 {
 			return nil
 		}
+		asked := time.Now()
 		grants, err := p.Source.Claim(ctx, ClaimRequest{
 			Worker: p.Name, Operations: p.Mux.Operations(), Engines: p.Engines, Limit: free, Wait: p.Wait,
 		})
@@ -124,7 +125,7 @@ func (p *Pool) claims(ctx context.Context) error {
 				p.Log.Error("the source granted more tasks than were asked for", "asked", free, "granted", len(grants))
 				break
 			}
-			p.start(g)
+			p.start(g, asked)
 		}
 		for range free - len(grants) {
 			p.slots <- struct{}{}
@@ -172,8 +173,9 @@ func (p *Pool) acquire(ctx context.Context) int {
 }
 
 // start runs an attempt in a goroutine that Run waits for.
-func (p *Pool) start(g Grant) {
+func (p *Pool) start(g Grant, asked time.Time) {
 	a := newAttempt(p, g)
+	a.asked = asked
 	a.before = p.enter(a)
 	p.attempts.Go(a.run)
 }

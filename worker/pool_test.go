@@ -86,6 +86,45 @@ func TestBeatRefused(t *testing.T) {
 	})
 }
 
+// TestStaleGrant is given a task after a claim that took so long that the lease
+// may be another's by now: it asks first, and does not begin if it is.
+func TestStaleGrant(t *testing.T) {
+	t.Parallel()
+	for name, held := range map[string]bool{"lost": false, "held": true} {
+		t.Run(name, func(t *testing.T) {
+			var begun atomic.Bool
+			scene(t, func() *script {
+				s := newScript(grant("t1"))
+				s.onClaim = func(n int) error {
+					if n == 1 {
+						time.Sleep(ttl) // the process stood still
+					}
+					return nil
+				}
+				s.onExtend = func(string, int, worker.Beat) (worker.Extended, error) {
+					if !held {
+						return worker.Extended{}, errand.Errorf(errand.LeaseLost, "lease", "no")
+					}
+					if begun.Load() {
+						t.Error("the handler began before the lease was confirmed")
+					}
+					return worker.Extended{TTL: ttl}, nil
+				}
+				return s
+			}, func(context.Context, *worker.Job) error {
+				begun.Store(true)
+				return nil
+			}, nil, func(t *testing.T, s *script, _ func()) {
+				time.Sleep(time.Minute)
+				_, beats, finishes := s.told()
+				if begun.Load() != held || len(beats) != 1 || (len(finishes) == 1) != held {
+					t.Errorf("begun %v after %d beats, %d reports", begun.Load(), len(beats), len(finishes))
+				}
+			})
+		})
+	}
+}
+
 // TestLogTruncated sends no more once the server's log is full.
 func TestLogTruncated(t *testing.T) {
 	t.Parallel()
