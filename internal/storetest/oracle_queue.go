@@ -75,20 +75,25 @@ func (o *oracle) Submit(ctx context.Context, t *errand.Task, key tasks.SubmitKey
 	return nil, "", nil
 }
 
-// lane returns the other unfinished tasks of t's lane in their order, or none if
-// it has no lane.
+// lane returns the unfinished tasks of t's lane in their order, or none if it has
+// no lane.
 func (o *oracle) lane(t *errand.Task) []*errand.Task {
 	if t.Run.Lane == "" {
 		return nil
 	}
 	var lane []*errand.Task
 	for _, x := range o.tasks {
-		if unfinished(x) && x.Project == t.Project && x.Instance == t.Instance && x.Run.Lane == t.Run.Lane && x.ID != t.ID {
+		if unfinished(x) && x.Project == t.Project && x.Instance == t.Instance && x.Run.Lane == t.Run.Lane {
 			lane = append(lane, x)
 		}
 	}
 	slices.SortFunc(lane, inTurn)
 	return lane
+}
+
+// others is lane without t itself.
+func (o *oracle) others(t *errand.Task) []*errand.Task {
+	return slices.DeleteFunc(o.lane(t), func(x *errand.Task) bool { return x.ID == t.ID })
 }
 
 func unfinished(t *errand.Task) bool { return t.Run != nil && !t.Status.Final() }
@@ -140,7 +145,7 @@ func (o *oracle) replace(at int, t *errand.Task) error {
 	kept.Status, kept.ErrorCode, kept.Reason, kept.Progress, kept.UpdatedAt, kept.Run = t.Status, t.ErrorCode, t.Reason, t.Progress, t.UpdatedAt, t.Run
 	kept = clone(kept)
 	if r := kept.Run; r != nil {
-		if lane := o.lane(kept); kept.Status == errand.Running && len(lane) > 0 && lane[0].Status == errand.Running {
+		if lane := o.others(kept); kept.Status == errand.Running && len(lane) > 0 && lane[0].Status == errand.Running {
 			return errand.Errorf(errand.Conflict, "task", "two tasks of one lane would run")
 		}
 		if kept.Status.Final() {

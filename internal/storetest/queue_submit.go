@@ -70,6 +70,14 @@ func submitTaken(t *testing.T, s Queue) {
 	x := waiting(1, 1, 0)
 	_, _, err := s.Submit(t.Context(), x, tasks.SubmitKey{}, recorded(x, errand.ActSubmitted, ""), admitAll)
 	wantError(t, err, errand.Conflict, "task")
+	submit(t, s, waiting(1, 2, 0))
+	_, _, err = s.Submit(t.Context(), waiting(1, 2, 0), tasks.SubmitKey{}, recorded(x, errand.ActSubmitted, ""), func(first *errand.Task, unfinished int) error {
+		if first == nil || first.ID != taskID(2) || unfinished != 1 {
+			t.Errorf("the lane has %d unfinished tasks, first %s", unfinished, show(first))
+		}
+		return nil
+	})
+	wantError(t, err, errand.Conflict, "task")
 	if got := get(t, s, taskID(1)); got.Status != errand.Succeeded || got.Run != nil {
 		t.Errorf("the record that was there is now %s", show(got))
 	}
