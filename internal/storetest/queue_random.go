@@ -32,6 +32,13 @@ func randomLives(t *testing.T, s Queue) {
 			},
 			queue: s, plain: o, now: noon,
 		}
+		defer func() { // sweeps cross projects: nothing may be left for the next history
+			for _, p := range m.projects {
+				for n := range 4 {
+					_ = s.DeleteInstance(m.ctx, p, instanceID(n))
+				}
+			}
+		}()
 		rt.Repeat(map[string]func(*rapid.T){
 			"add instance":    m.addInstance,
 			"add another":     m.addInstance,
@@ -58,12 +65,6 @@ func randomLives(t *testing.T, s Queue) {
 			"durations":       m.durations,
 			"":                m.totals,
 		})
-		// Sweeps cross projects: nothing may be left for the next history.
-		for _, p := range m.projects {
-			for n := range 4 {
-				_ = s.DeleteInstance(m.ctx, p, instanceID(n))
-			}
-		}
 	})
 }
 
