@@ -1,8 +1,10 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"zombiezen.com/go/sqlite"
@@ -11,16 +13,92 @@ import (
 	"github.com/errandhq/errand/internal/tasks"
 )
 
-// What may be taken: the words in brackets are empty lists where anything will
+// What may be taken of one operation, or of any, in one project, or in all. The
+// operation is part of the key, so that what waits for another worker costs who
+// asks nothing, however much it is. The engines are an empty list where any will
 // do.
 const (
-	fits = `ready = 1 AND (?2 = '' OR operation IN (SELECT value FROM json_each(?2))) AND (?3 = '' OR engine IN (SELECT value FROM json_each(?3)))`
+	fits     = ` AND ready = 1 AND (?3 = '' OR engine IN (SELECT value FROM json_each(?3)))`
+	inTime   = fits + ` AND run_at <= ?4 ORDER BY run_at, id LIMIT ?5 + 0`
+	tooEarly = fits + ` AND run_at > ?4 ORDER BY run_at, id LIMIT ?5 + 0`
+	which    = `SELECT project_key, id, run_at FROM live INDEXED BY `
 
-	readyOf  = `SELECT l.project_key, l.id FROM live l INDEXED BY live_ready WHERE project_key = ?1 AND ` + fits + ` AND run_at <= ?4 ORDER BY run_at, id LIMIT ?5 + 0`
-	readyAll = `SELECT l.project_key, l.id FROM live l INDEXED BY live_ready_all WHERE ?1 = 0 AND ` + fits + ` AND run_at <= ?4 ORDER BY run_at, id LIMIT ?5 + 0`
-	nextOf   = `SELECT run_at FROM live INDEXED BY live_ready WHERE project_key = ?1 AND ` + fits + ` AND run_at > ?4 ORDER BY run_at, id LIMIT 1`
-	nextAll  = `SELECT run_at FROM live INDEXED BY live_ready_all WHERE ?1 = 0 AND ` + fits + ` AND run_at > ?4 ORDER BY run_at, id LIMIT 1`
+	inProject     = `live_ready WHERE project_key = ?1 AND ?2 = ''`
+	inAll         = `live_ready_all WHERE ?1 = 0 AND ?2 = ''`
+	ofOneIn       = `live_ready_of WHERE project_key = ?1 AND operation = ?2`
+	ofOneInAll    = `live_ready_of_all WHERE ?1 = 0 AND operation = ?2`
+	readyIn       = which + inProject + inTime
+	readyInAll    = which + inAll + inTime
+	readyOfOneIn  = which + ofOneIn + inTime
+	readyOfOneAll = which + ofOneInAll + inTime
+	nextIn        = which + inProject + tooEarly
+	nextInAll     = which + inAll + tooEarly
+	nextOfOneIn   = which + ofOneIn + tooEarly
+	nextOfOneAll  = which + ofOneInAll + tooEarly
 )
+
+// wanted is a tasks.Want as the statements need it.
+type wanted struct {
+	project     string
+	operations  []string // "" alone is any
+	engines     string
+	now         int64
+	limit       int
+	ready, next string // statements
+}
+
+func wantedOf(w tasks.Want) (wanted, error) {
+	engines, err := list(w.Engines)
+	q := wanted{project: w.Project, operations: []string{""}, engines: engines, now: micro(w.Now), limit: w.Limit, ready: readyIn, next: nextIn}
+	if w.Project == "" {
+		q.ready, q.next = readyInAll, nextInAll
+	}
+	if len(w.Operations) > 0 {
+		q.operations = slices.Compact(slices.Sorted(slices.Values(w.Operations)))
+		if q.ready, q.next = readyOfOneIn, nextOfOneIn; w.Project == "" {
+			q.ready, q.next = readyOfOneAll, nextOfOneAll
+		}
+	}
+	return q, err
+}
+
+// candidate is a task that may be taken, now or later.
+type candidate struct {
+	taskKey
+	runAt int64
+}
+
+// candidates runs a statement of w for each operation, and returns the first
+// limit of what it gives, in order.
+func (c *conn) candidates(w wanted, query string, limit int) ([]candidate, error) {
+	project, err := c.projectKey(w.project)
+	if err != nil {
+		return nil, err
+	}
+	var all []candidate
+	for _, o := range w.operations {
+		err := c.rows(query, func(st *sqlite.Stmt) error {
+			all = append(all, candidate{taskKey{st.ColumnInt64(0), st.ColumnText(1)}, st.ColumnInt64(2)})
+			return nil
+		}, project, o, w.engines, w.now, limit)
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(all, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(a.runAt, b.runAt), cmp.Compare(a.id, b.id))
+	})
+	return all[:min(limit, len(all))], nil
+}
+
+// moreAt is when the next task may be taken, or zero.
+func (c *conn) moreAt(w wanted) (time.Time, error) {
+	more, err := c.candidates(w, w.next, 1)
+	if err != nil || len(more) == 0 {
+		return time.Time{}, err
+	}
+	return zeroOrAt(more[0].runAt), nil
+}
 
 // What is due, and what waits in a lane.
 const (
@@ -35,31 +113,18 @@ const (
 
 // Take implements tasks.Queue.
 func (s *Store) Take(ctx context.Context, want tasks.Want, change tasks.Change) (taken []*errand.Task, next time.Time, err error) {
-	ready, later := readyOf, nextOf
-	if want.Project == "" {
-		ready, later = readyAll, nextAll
-	}
-	operations, err := list(want.Operations)
-	if err != nil {
-		return nil, time.Time{}, err
-	}
-	engines, err := list(want.Engines)
+	w, err := wantedOf(want)
 	if err != nil {
 		return nil, time.Time{}, err
 	}
 	// Most who ask find nothing: a look that writes nothing comes first.
 	var some bool
 	err = s.snapshot(ctx, func(c *conn) error {
-		project, err := c.projectKey(want.Project)
-		if err != nil {
+		found, err := c.candidates(w, w.ready, 1)
+		if some = len(found) > 0; err != nil || some {
 			return err
 		}
-		args := []any{project, operations, engines, micro(want.Now)}
-		if err := c.rows(ready, func(*sqlite.Stmt) error { some = true; return nil }, append(args, 1)...); err != nil || some {
-			return err
-		}
-		us, err := c.number(later, args...)
-		next = zeroOrAt(us)
+		next, err = c.moreAt(w)
 		return err
 	})
 	if err != nil || !some {
@@ -67,17 +132,12 @@ func (s *Store) Take(ctx context.Context, want tasks.Want, change tasks.Change) 
 	}
 	err = s.w.do(ctx, func(t *tx) error {
 		taken = nil
-		project, err := t.projectKey(want.Project)
+		found, err := t.candidates(w, w.ready, w.limit)
 		if err != nil {
 			return err
 		}
-		args := []any{project, operations, engines, micro(want.Now)}
-		keys, err := t.keys(ready, append(args, want.Limit)...)
-		if err != nil {
-			return err
-		}
-		for _, k := range keys {
-			r, before, event, err := t.offer(k, change)
+		for _, k := range found {
+			r, before, event, err := t.offer(k.taskKey, change)
 			if err != nil {
 				return err
 			}
@@ -89,8 +149,7 @@ func (s *Store) Take(ctx context.Context, want tasks.Want, change tasks.Change) 
 			}
 			taken = append(taken, &r.Task)
 		}
-		us, err := t.number(later, args...)
-		next = zeroOrAt(us)
+		next, err = t.moreAt(w)
 		return err
 	})
 	if err != nil {

@@ -21,6 +21,8 @@ CREATE UNIQUE INDEX live_running ON live (scope, lane) WHERE running = 1 AND lan
 CREATE INDEX live_lane ON live (scope, lane, running DESC, run_at, id);
 CREATE INDEX live_ready ON live (project_key, run_at, id) WHERE ready = 1;
 CREATE INDEX live_ready_all ON live (run_at, id) WHERE ready = 1;
+CREATE INDEX live_ready_of ON live (project_key, operation, run_at, id) WHERE ready = 1;
+CREATE INDEX live_ready_of_all ON live (operation, run_at, id) WHERE ready = 1;
 CREATE INDEX live_due ON live (due, id);
 
 -- What is kept of the runs of tasks that have ended.
