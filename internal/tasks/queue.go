@@ -19,11 +19,14 @@ type Queue interface {
 	// and the task that it was used for is returned as it is now, with the
 	// digest that was kept with the key. admit is shown the first of the
 	// unfinished tasks of t's lane and how many there are (none if the lane is
-	// ""), and may refuse t with an error.
+	// ""), and may refuse t with an error. Conflict about "task" if t's id is
+	// taken.
 	Submit(ctx context.Context, t *errand.Task, key SubmitKey, e *errand.Event, admit func(first *errand.Task, unfinished int) error) (earlier *errand.Task, digest string, err error)
 
 	// Update loads a task with its Run, lets change alter it, and saves it with
-	// change's event. NotFound about "task". A final task leaves the queue.
+	// change's event; without one, it returns the task as it is. NotFound about
+	// "task"; Conflict about "task" if a second one of its lane would run. A
+	// final task leaves the queue, and its Lease and Sealed are not kept.
 	Update(ctx context.Context, project, id string, change Change) (*errand.Task, error)
 
 	// Renew is Update without an event, for heartbeats: change may alter
@@ -37,7 +40,7 @@ type Queue interface {
 	// pending one that is to be run by then, oldest (RunAt, then ID) first.
 	// Concurrent calls never take the same task, nor two of one instance and
 	// lane. next is the earliest RunAt after want.Now of the pending tasks that
-	// match otherwise, or zero.
+	// match otherwise and are the first of their lane, or zero.
 	Take(ctx context.Context, want Want, change Change) (taken []*errand.Task, next time.Time, err error)
 
 	// Sweep is Update for up to limit tasks of any project with Run.Due <= now,
@@ -58,7 +61,8 @@ type Queue interface {
 
 	// AppendLog adds text to the log of a task, up to limit bytes in all for
 	// the task; what does not fit is cut, and truncated says so. Log returns up
-	// to limit bytes from offset, and the length of the whole.
+	// to limit bytes from offset, and the length of the whole. NotFound about
+	// "task"; a log goes with its task's record.
 	AppendLog(ctx context.Context, project, id string, text []byte, limit int64) (truncated bool, err error)
 	Log(ctx context.Context, project, id string, offset int64, limit int) (text []byte, size int64, err error)
 
