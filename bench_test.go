@@ -32,6 +32,7 @@ import (
 	"github.com/errandhq/errand/internal/wire"
 	"github.com/errandhq/errand/internal/wire/dcs"
 	"github.com/errandhq/errand/internal/wire/dms"
+	"github.com/errandhq/errand/internal/wire/native"
 )
 
 var (
@@ -45,6 +46,17 @@ const (
 	benchInstances = 1000
 	benchYear      = 365 * 24 * time.Hour
 )
+
+// benchOperations are what the benchmarks submit: one that waits for its turn on
+// its instance, and one that waits for nothing.
+const benchOperations = `
+engine: kafka
+name: inLane
+---
+engine: kafka
+name: free
+lane: none
+`
 
 func benchInstance(i int) string { return fmt.Sprintf("00000000-0000-4000-8000-%012d", i) }
 
@@ -87,7 +99,17 @@ func BenchmarkHTTP(b *testing.B) {
 		}
 	}
 	for _, conns := range []int{1, 16, 64} {
-		b.Run(fmt.Sprintf("import-1/c=%d", conns), func(b *testing.B) { h.load(b, nil, h.importOne, conns) })
+		b.Run(fmt.Sprintf("import-1/c=%d", conns), func(b *testing.B) { h.load(b, []string{"/import"}, nil, conns) })
+	}
+	for _, conns := range []int{1, 16, 64} {
+		b.Run(fmt.Sprintf("submit/c=%d", conns), func(b *testing.B) {
+			b.Cleanup(func() { h.drain(b) })
+			var paths []string
+			for i := range benchInstances {
+				paths = append(paths, "/api/v1/projects/"+h.project+"/instances/"+benchInstance(i)+"/tasks")
+			}
+			h.load(b, paths, []byte(`{"operation":"inLane","params":{"log.retention.hours":"72"}}`), conns)
+		})
 	}
 }
 
@@ -97,6 +119,7 @@ type benchServer struct {
 	access, secret  string
 	shows           []string
 	svc             *tasks.Service
+	runs            *tasks.Runs
 	nextImport      atomic.Int64
 	importPrincipal errand.Principal
 }
@@ -121,14 +144,23 @@ func newBenchServer(b *testing.B) *benchServer {
 	if err != nil {
 		b.Fatal(err)
 	}
+	declared := b.TempDir()
+	if err := os.WriteFile(filepath.Join(declared, "bench.yaml"), []byte(benchOperations), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	operations, err := catalog.Load(declared)
+	if err != nil {
+		b.Fatal(err)
+	}
 	h := &benchServer{svc: tasks.New(store, time.Now)}
+	h.runs = tasks.NewRuns(h.svc, store, operations, sealer, tasks.RunOptions{})
 	h.credentials(b, directory, filepath.Join(dir, "bench-key"))
 	h.fill(b)
 
 	authn := auth.NewAuthenticator(directory)
 	router := &wire.Router{Auth: authn, Instance: h.svc.Instance, Default: dms.Name, Families: []*wire.Family{
 		dms.NewFamily(h.svc, catalog.Builtin(), dms.Options{}, authn), dcs.NewFamily(h.svc, dcs.Options{}, authn),
-	}}
+	}, Native: native.New(native.Deps{Tasks: h.svc, Directory: directory, Auth: authn, Now: time.Now, Runs: h.runs})}
 	constant := bytes.Repeat([]byte("x"), 2900)
 	mux := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -230,37 +262,37 @@ func (h *benchServer) serveImport(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write([]byte("{}"))
 }
 
-func (h *benchServer) importOne() string { return "/import" }
-
-// request returns the bytes of a signed GET.
-func (h *benchServer) request(b *testing.B, path string) []byte {
+// request returns the bytes of a signed GET, or POST where there is a body.
+func (h *benchServer) request(b *testing.B, path string, body []byte) []byte {
 	b.Helper()
-	r, err := http.NewRequest("GET", "http://"+h.addr+path, nil)
+	method := "GET"
+	if body != nil {
+		method = "POST"
+	}
+	r, err := http.NewRequest(method, "http://"+h.addr+path, nil)
 	if err != nil {
 		b.Fatal(err)
 	}
 	r.Header.Set("User-Agent", "huaweicloud-usdk-go/3.0")
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("X-Project-Id", h.project)
-	if err := signature.Sign(r, h.access, h.secret, nil, time.Now()); err != nil {
+	if err := signature.Sign(r, h.access, h.secret, body, time.Now()); err != nil {
 		b.Fatal(err)
 	}
 	var buf bytes.Buffer
-	fmt.Fprintf(&buf, "GET %s HTTP/1.1\r\nHost: %s\r\n", path, h.addr)
+	fmt.Fprintf(&buf, "%s %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n", method, path, h.addr, len(body))
 	_ = r.Header.Write(&buf)
 	buf.WriteString("\r\n")
+	buf.Write(body)
 	return buf.Bytes()
 }
 
 // load sends b.N requests over conns connections and reports rate, latency and
 // allocations of the whole process, the generator's own few included.
-func (h *benchServer) load(b *testing.B, paths []string, next func() string, conns int) {
-	if next != nil {
-		paths = []string{next()}
-	}
+func (h *benchServer) load(b *testing.B, paths []string, body []byte, conns int) {
 	var requests [][]byte
 	for _, p := range paths {
-		requests = append(requests, h.request(b, p))
+		requests = append(requests, h.request(b, p, body))
 	}
 	var left, failed atomic.Int64
 	left.Store(int64(b.N))
@@ -279,7 +311,7 @@ func (h *benchServer) load(b *testing.B, paths []string, next func() string, con
 			}
 			defer conn.Close()
 			in := bufio.NewReaderSize(conn, 16<<10)
-			for i := c; left.Add(-1) >= 0; i++ {
+			for i := c * len(requests) / conns; left.Add(-1) >= 0; i++ {
 				begin := time.Now()
 				if err := roundTrip(conn, in, requests[i%len(requests)]); err != nil {
 					b.Log(err)
@@ -296,17 +328,21 @@ func (h *benchServer) load(b *testing.B, paths []string, next func() string, con
 	if failed.Load() > 0 {
 		b.Fatalf("%d connections failed", failed.Load())
 	}
-	all := slices.Concat(latencies...)
-	slices.Sort(all)
-	b.ReportMetric(float64(len(all))/b.Elapsed().Seconds(), "req/s")
-	b.ReportMetric(float64(all[len(all)/2].Microseconds()), "p50-µs")
-	b.ReportMetric(float64(all[len(all)*99/100].Microseconds()), "p99-µs")
+	report(b, slices.Concat(latencies...), "req/s")
 	b.ReportMetric(float64(after.Mallocs-before.Mallocs)/float64(b.N), "mallocs/req")
+}
+
+// report reports a rate and how long each took.
+func report(b *testing.B, took []time.Duration, rate string) {
+	slices.Sort(took)
+	b.ReportMetric(float64(len(took))/b.Elapsed().Seconds(), rate)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
 	b.ReportMetric(0, "ns/op")
 }
 
-// roundTrip writes a request and reads the answer, which must be a 200 with a
-// Content-Length.
+// roundTrip writes a request and reads the answer, which must be a success with
+// a Content-Length.
 func roundTrip(conn net.Conn, in *bufio.Reader, request []byte) error {
 	if _, err := conn.Write(request); err != nil {
 		return err
@@ -318,7 +354,7 @@ func roundTrip(conn net.Conn, in *bufio.Reader, request []byte) error {
 			return err
 		}
 		switch {
-		case first && !bytes.HasPrefix(line, []byte("HTTP/1.1 200")):
+		case first && !bytes.HasPrefix(line, []byte("HTTP/1.1 20")):
 			rest, _ := in.Peek(min(in.Buffered(), 500))
 			return fmt.Errorf("answer %s %s", line, rest)
 		case len(line) > 16 && bytes.EqualFold(line[:15], []byte("content-length:")):
