@@ -141,8 +141,13 @@ func (s *Store) DeleteInstance(ctx context.Context, project, id string) error {
 			return err
 		}
 		// What has not ended is not to be run, and nobody is to be told of it.
-		if err := t.exec(`DELETE FROM live WHERE scope = ?`, e.scope); err != nil {
-			return err
+		for _, query := range [...]string{
+			`DELETE FROM secrets WHERE project_key = ?1 AND id IN (SELECT id FROM live WHERE scope = ?2)`,
+			`DELETE FROM live WHERE project_key = ?1 AND scope = ?2`,
+		} {
+			if err := t.exec(query, e.project, e.scope); err != nil {
+				return err
+			}
 		}
 		if err := t.exec(`DELETE FROM scopes WHERE id = ?`, e.scope); err != nil {
 			return err

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"bytes"
 	"context"
 	"reflect"
 	"time"
@@ -20,6 +21,7 @@ const expiredKeys = 4
 const (
 	dropExpiredKeys = `DELETE FROM submit_keys WHERE (project_key, key) IN (SELECT project_key, key FROM submit_keys WHERE expires <= ? ORDER BY expires LIMIT ?)`
 	submittedWith   = `SELECT task, digest FROM submit_keys WHERE project_key = ? AND key = ? AND expires > ?`
+	dropSecrets     = `DELETE FROM secrets WHERE project_key = ? AND id = ?`
 	dropKeyOf       = `DELETE FROM submit_keys INDEXED BY submit_keys_by_task WHERE project_key = ? AND task = ?`
 	latestDurations = `SELECT took FROM durations WHERE project_key = (SELECT id FROM scopes WHERE project = ?1 AND instance = '' AND engine = '')
 		AND engine = ?2 AND operation = ?3 ORDER BY n DESC LIMIT ?4 + 0`
@@ -59,6 +61,11 @@ func (s *Store) Submit(ctx context.Context, task *errand.Task, key tasks.SubmitK
 		}
 		if err := t.saveLive(in.place, task); err != nil {
 			return err
+		}
+		if len(task.Run.Sealed) > 0 {
+			if err := t.saveSecrets(in.project, task.ID, task.Run.Sealed); err != nil {
+				return err
+			}
 		}
 		return t.append(e)
 	})
@@ -151,6 +158,14 @@ func (t *tx) saveLive(p place, task *errand.Task) error {
 		return err
 	}
 	return t.settleLane(p.scope, r.Lane)
+}
+
+// saveSecrets keeps what is sealed of an unfinished task; nil is nothing.
+func (t *tx) saveSecrets(project int64, id string, sealed []byte) error {
+	if len(sealed) == 0 {
+		return t.exec(dropSecrets, project, id)
+	}
+	return t.exec(`INSERT OR REPLACE INTO secrets (project_key, id, sealed) VALUES (?, ?, ?)`, project, id, sealed)
 }
 
 // settleLane marks the task of a lane that may be taken next: the first of those
@@ -289,6 +304,11 @@ func (t *tx) rewrite(r *record) error {
 // saveRun keeps the run of a task; one that has ended leaves the queue.
 func (t *tx) saveRun(r *record, before *errand.Task) error {
 	if !r.Status.Final() {
+		if !bytes.Equal(r.Run.Sealed, before.Run.Sealed) {
+			if err := t.saveSecrets(r.project, r.ID, r.Run.Sealed); err != nil {
+				return err
+			}
+		}
 		if r.Status == before.Status && r.Run.RunAt.Equal(before.Run.RunAt) {
 			return t.renewLive(r) // its lane stays as it is
 		}
@@ -302,6 +322,11 @@ func (t *tx) saveRun(r *record, before *errand.Task) error {
 	}
 	if err := t.exec(`DELETE FROM live WHERE project_key = ? AND id = ?`, r.project, r.ID); err != nil {
 		return err
+	}
+	if before.Run.Sealed != nil {
+		if err := t.saveSecrets(r.project, r.ID, nil); err != nil {
+			return err
+		}
 	}
 	if err := t.exec(`INSERT OR REPLACE INTO runs (project_key, id, run) VALUES (?, ?, ?)`, r.project, r.ID, text); err != nil {
 		return err

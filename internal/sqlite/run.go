@@ -9,7 +9,7 @@ import (
 	"github.com/errandhq/errand"
 )
 
-// run is how an errand.Run is kept, in JSON; times are microseconds, 0 is none.
+// run is how an errand.Run is kept, in JSON and without its secrets; times are microseconds, 0 is none.
 type run struct {
 	Lane        string        `json:"lane,omitempty"`
 	RunAt       int64         `json:"run_at"`
@@ -30,7 +30,6 @@ type run struct {
 	Attempts    []attempt     `json:"attempts,omitempty"`
 	Stalled     bool          `json:"stalled,omitempty"`
 	Result      []byte        `json:"result,omitempty"` // kept byte for byte, so not as JSON
-	Sealed      []byte        `json:"sealed,omitempty"`
 }
 
 type cancel struct {
@@ -53,7 +52,7 @@ func encodeRun(r *errand.Run) (string, error) {
 		Lane: r.Lane, RunAt: zeroOrMicro(r.RunAt), Deadline: zeroOrMicro(r.Deadline), Timeout: r.Timeout, MaxAttempts: r.MaxAttempts,
 		OnLost: string(r.OnLost), BackoffBase: r.Backoff.Base, BackoffMax: r.Backoff.Max, RetryOf: r.RetryOf, Scheduled: r.Scheduled,
 		Due: zeroOrMicro(r.Due), Token: r.Lease.Token, Worker: r.Lease.Worker, Beat: zeroOrMicro(r.Lease.Beat), Expires: zeroOrMicro(r.Lease.Expires),
-		Stalled: r.Stalled, Result: r.Result, Sealed: r.Sealed,
+		Stalled: r.Stalled, Result: r.Result,
 	}
 	if c := r.Cancel; c != nil {
 		k.Cancel = &cancel{c.By.ID, c.By.Name, zeroOrMicro(c.At), zeroOrMicro(c.Force), c.Reason}
@@ -75,7 +74,7 @@ func decodeRun(b []byte) (*errand.Run, error) {
 		OnLost: errand.LostPolicy(k.OnLost), Backoff: errand.Backoff{Base: k.BackoffBase, Max: k.BackoffMax}, RetryOf: k.RetryOf, Scheduled: k.Scheduled,
 		Due:     zeroOrAt(k.Due),
 		Lease:   errand.Lease{Token: k.Token, Worker: k.Worker, Beat: zeroOrAt(k.Beat), Expires: zeroOrAt(k.Expires)},
-		Stalled: k.Stalled, Result: k.Result, Sealed: k.Sealed,
+		Stalled: k.Stalled, Result: k.Result,
 	}
 	if c := k.Cancel; c != nil {
 		r.Cancel = &errand.Cancel{By: errand.User{ID: c.ByID, Name: c.ByName}, At: zeroOrAt(c.At), Force: zeroOrAt(c.Force), Reason: c.Reason}
@@ -101,8 +100,9 @@ func zeroOrAt(us int64) time.Time {
 }
 
 const (
-	liveRun  = `SELECT run FROM live WHERE project_key = ?1 AND id = ?2`
-	endedRun = `SELECT run FROM runs WHERE project_key = ?1 AND id = ?2`
+	liveRun = `SELECT l.run, s.sealed FROM live l LEFT JOIN secrets s ON s.project_key = l.project_key AND s.id = l.id
+		WHERE l.project_key = ?1 AND l.id = ?2`
+	endedRun = `SELECT run, NULL FROM runs WHERE project_key = ?1 AND id = ?2`
 )
 
 // withRun adds to a record what is kept of its run. Records that were imported
@@ -113,7 +113,9 @@ func (c *conn) withRun(r *record) error {
 	}
 	for _, query := range [...]string{liveRun, endedRun} {
 		err := c.rows(query, func(st *sqlite.Stmt) (err error) {
-			r.Run, err = decodeRun(blob(st, 0))
+			if r.Run, err = decodeRun(blob(st, 0)); err == nil && !st.ColumnIsNull(1) {
+				r.Run.Sealed = blob(st, 1)
+			}
 			return err
 		}, r.project, r.ID)
 		if err != nil || r.Run != nil {

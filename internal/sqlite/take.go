@@ -108,7 +108,7 @@ const (
 	laneOf   = `SELECT project_key, id FROM live WHERE scope = ? AND lane = ? ORDER BY running DESC, run_at, id LIMIT ? + 0`
 	laneSize = `SELECT count(*) FROM live WHERE scope = ? AND lane = ?`
 	laneHead = `SELECT project_key, id, running, ready FROM live WHERE scope = ? AND lane = ? ORDER BY running DESC, run_at, id LIMIT 1`
-	unready  = `UPDATE live SET ready = 0 WHERE scope = ? AND lane = ? AND running = 0 AND ready = 1 AND id <> ?`
+	unready  = `UPDATE live INDEXED BY live_head SET ready = 0 WHERE scope = ? AND lane = ? AND ready = 1 AND lane <> '' AND id <> ?`
 )
 
 // Take implements tasks.Queue.

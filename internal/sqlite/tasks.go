@@ -160,6 +160,7 @@ func (t *tx) remove(p place, createdAt int64, id string) error {
 	t.count(p, createdAt, -1)
 	for _, query := range [...]string{
 		`DELETE FROM live WHERE project_key = ? AND id = ?`,
+		dropSecrets,
 		`DELETE FROM runs WHERE project_key = ? AND id = ?`,
 		`DELETE FROM task_log WHERE project_key = ? AND id = ?`,
 		dropKeyOf,

@@ -12,18 +12,28 @@ CREATE TABLE live (
 	ready       INTEGER NOT NULL, -- 1: pending, and nothing in its lane comes first
 	run_at      INTEGER NOT NULL,
 	due         INTEGER NOT NULL,
-	run         TEXT NOT NULL,    -- JSON
+	run         TEXT NOT NULL,    -- JSON, without secrets
 	PRIMARY KEY (project_key, id)
 ) WITHOUT ROWID;
 
 -- The rule of lanes, once more, where nothing can get past it.
 CREATE UNIQUE INDEX live_running ON live (scope, lane) WHERE running = 1 AND lane <> '';
+CREATE UNIQUE INDEX live_head ON live (scope, lane) WHERE ready = 1 AND lane <> '';
 CREATE INDEX live_lane ON live (scope, lane, running DESC, run_at, id);
 CREATE INDEX live_ready ON live (project_key, run_at, id) WHERE ready = 1;
 CREATE INDEX live_ready_all ON live (run_at, id) WHERE ready = 1;
 CREATE INDEX live_ready_of ON live (project_key, operation, run_at, id) WHERE ready = 1;
 CREATE INDEX live_ready_of_all ON live (operation, run_at, id) WHERE ready = 1;
 CREATE INDEX live_due ON live (due, id);
+
+-- The sealed secrets of tasks that have not ended, apart because a heartbeat
+-- must not write them again.
+CREATE TABLE secrets (
+	project_key INTEGER NOT NULL,
+	id          TEXT NOT NULL,
+	sealed      BLOB NOT NULL,
+	PRIMARY KEY (project_key, id)
+);
 
 -- What is kept of the runs of tasks that have ended.
 CREATE TABLE runs (
