@@ -136,6 +136,16 @@ func (c *Client) do(ctx context.Context, k call, out any) error {
 	return nil
 }
 
+// marshal is json.Marshal without escapes that only HTML needs: parameters are
+// kept, and shown, as they are sent.
+func marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return b.Bytes(), err
+}
+
 // send makes a call and returns its answer if that is a success.
 func (c *Client) send(ctx context.Context, k call) (*http.Response, error) {
 	address, err := c.address(k)
@@ -143,7 +153,7 @@ func (c *Client) send(ctx context.Context, k call) (*http.Response, error) {
 		return nil, err
 	}
 	if k.in != nil {
-		if k.body, err = json.Marshal(k.in); err != nil {
+		if k.body, err = marshal(k.in); err != nil {
 			return nil, errand.Errorf(errand.Invalid, "body", "the request cannot be written as JSON").WithCause(err)
 		}
 	}

@@ -39,6 +39,8 @@ func (oneOperation) Operation(_ errand.Engine, name string) (errand.Operation, b
 
 func (oneOperation) Check(errand.Operation, json.RawMessage) error { return nil }
 
+func (oneOperation) Details(errand.Operation, json.RawMessage) json.RawMessage { return nil }
+
 // withRuns gives a server tasks that run, over its store.
 func withRuns(t *testing.T, o tasks.RunOptions) func(*native.Deps) {
 	t.Helper()

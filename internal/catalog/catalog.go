@@ -14,6 +14,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/errandhq/errand"
+	"github.com/errandhq/errand/internal/records"
 )
 
 // builtin declares the built-in operations, in the format of everybody's.
@@ -177,4 +178,14 @@ func (p Problems) Error() string {
 		text += one.String()
 	}
 	return text
+}
+
+// Details returns what the parameters of a task of a Redis instance tell of
+// before and after, in the members that the provider documents for its listings.
+// The other products have no such values.
+func (c *Catalog) Details(o errand.Operation, params json.RawMessage) json.RawMessage {
+	if o.Engine != errand.Redis {
+		return nil
+	}
+	return records.Details(params)
 }

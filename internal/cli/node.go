@@ -113,10 +113,16 @@ func (n *node) router(c *config.Config) *wire.Router {
 	}
 }
 
-// maxBody lets our own API take longer imports than the provider takes requests.
+// maxBody is how long the body of a request may be: only imports are long, and
+// only what the provider's products answer is as long as they allow.
 func maxBody(r *http.Request) int64 {
-	if strings.HasPrefix(r.URL.Path, "/api/") {
+	switch path := r.URL.Path; {
+	case strings.HasPrefix(path, "/api/") && strings.HasSuffix(path, "/records"):
 		return native.MaxImport
+	case strings.HasPrefix(path, "/api/"):
+		return native.MaxRun
+	case strings.HasPrefix(path, "/v3/"), strings.HasPrefix(path, "/v5/"):
+		return iam.MaxBody
 	}
 	return server.MaxBody
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"os"
@@ -85,7 +86,7 @@ func params(given []string, schema json.RawMessage) (json.RawMessage, error) {
 			return nil, usage("--param %s: what follows := must be JSON, such as 3, true or [\"a\"]", name)
 		}
 		if !isJSON && (slices.Contains(typesOf(schema, name), "string") || !fits(value, typesOf(schema, name))) {
-			b, err := json.Marshal(value)
+			b, err := plainJSON(value)
 			if err != nil {
 				return nil, err
 			}
@@ -93,7 +94,17 @@ func params(given []string, schema json.RawMessage) (json.RawMessage, error) {
 		}
 		out[name] = json.RawMessage(value)
 	}
-	return json.Marshal(out)
+	return plainJSON(out)
+}
+
+// plainJSON is json.Marshal without escapes that only HTML needs: what is given
+// is shown again.
+func plainJSON(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return bytes.TrimSpace(b.Bytes()), err
 }
 
 // typesOf returns the types that a schema gives a member, as far as it says so

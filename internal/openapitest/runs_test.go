@@ -30,6 +30,8 @@ func (anything) Operation(engine errand.Engine, name string) (errand.Operation, 
 
 func (anything) Check(errand.Operation, json.RawMessage) error { return nil }
 
+func (anything) Details(errand.Operation, json.RawMessage) json.RawMessage { return nil }
+
 // allowed lets everybody in as an admin of the stack's project.
 type allowed struct{ project string }
 

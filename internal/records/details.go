@@ -1,6 +1,13 @@
 package records
 
-import "encoding/json"
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"slices"
+
+	"github.com/errandhq/errand"
+)
 
 // detailMembers are the members that the provider's page documents for
 // "details", with the type that its SDKs insist on. A member of another name is
@@ -73,4 +80,50 @@ func isStrings(v value, member string) error {
 		return v.wrongType(member, "an array of strings")
 	}
 	return v.elements(func(_ int, e value) error { return isString(e, member) })
+}
+
+// Details returns those members of a JSON object that are documented for
+// "details" and have the type that the provider's SDKs insist on, as an object
+// in alphabetical order; nil if there are none.
+func Details(object json.RawMessage) json.RawMessage {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(object, &members) != nil {
+		return nil
+	}
+	out := []byte{'{'}
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		is, known := detailMembers[name]
+		if v := (value{raw: members[name]}); !known || v.isNull() || is(v, name) != nil {
+			continue
+		}
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = append(append(out, '"'), name...)
+		out = append(append(out, '"', ':'), members[name]...)
+	}
+	if len(out) == 1 {
+		return nil
+	}
+	var compact bytes.Buffer
+	if json.Compact(&compact, append(out, '}')) != nil {
+		return nil
+	}
+	return compact.Bytes()
+}
+
+// CheckDetails reports, as Invalid about "details", the first documented member
+// of a JSON object whose type is not the one that the provider's SDKs insist on.
+func CheckDetails(object json.RawMessage) error {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(object, &members) != nil {
+		return nil // that it is no object is for others to say
+	}
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		is, known := detailMembers[name]
+		if v := (value{raw: members[name]}); known && !v.isNull() && is(v, name) != nil {
+			return errand.Errorf(errand.Invalid, "details", "details.%s has another type than the provider documents, which its clients cannot read", name)
+		}
+	}
+	return nil
 }

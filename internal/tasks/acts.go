@@ -105,7 +105,7 @@ func (r *Runs) act(ctx context.Context, p errand.Principal, project, id string,
 	if err != nil {
 		return nil, err
 	}
-	r.changes.ring()
+	r.changed()
 	return public(t), nil
 }
 

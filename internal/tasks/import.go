@@ -83,6 +83,7 @@ func (s *Service) putImported(ctx context.Context, p errand.Principal, records [
 	if err != nil {
 		return Imported{}, err
 	}
+	s.changed()
 	return done, nil
 }
 

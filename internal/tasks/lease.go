@@ -113,7 +113,7 @@ func (r *Runs) take(ctx context.Context, p errand.Principal, project string, c C
 		return nil, time.Time{}, err
 	}
 	if len(taken) > 0 {
-		r.changes.ring() // for who watches, and for the sweeper
+		r.changed() // for who watches, and for the sweeper
 	}
 	if ctx.Err() != nil { // nobody is there any more to be told
 		for _, t := range taken {
@@ -145,7 +145,7 @@ func (r *Runs) release(ctx context.Context, p errand.Principal, t *errand.Task) 
 		e.From, e.To, e.Reason = from, x.Status, "worker "+t.Run.Lease.Worker+" had gone"
 		return e, nil
 	})
-	r.changes.ring()
+	r.changed()
 }
 
 // unreadable ends a task whose secrets cannot be opened: no other worker would
@@ -210,7 +210,7 @@ func (r *Runs) Extend(ctx context.Context, p errand.Principal, project, token st
 		}
 	}
 	if b.Progress != nil {
-		r.changes.ring()
+		r.news.ring()
 	}
 	return x, nil
 }
@@ -249,7 +249,7 @@ func (r *Runs) Finish(ctx context.Context, p errand.Principal, project, token st
 	if err != nil {
 		return nil, lostIfGone(err)
 	}
-	r.changes.ring()
+	r.changed()
 	return public(t), nil
 }
 

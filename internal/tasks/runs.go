@@ -19,6 +19,10 @@ type Catalog interface {
 	// Check holds parameters against an operation's schema. Its error is
 	// Invalid about "params" and says where they are wrong.
 	Check(o errand.Operation, params json.RawMessage) error
+
+	// Details returns the before-and-after values that parameters tell, as a
+	// JSON object, or nil: what a task shows that was submitted without any.
+	Details(o errand.Operation, params json.RawMessage) json.RawMessage
 }
 
 // A Sealer encrypts what must not be readable where it is kept. what names the
@@ -60,15 +64,18 @@ type Runs struct {
 	jitter  func(time.Duration) time.Duration // a random part of it
 
 	changes bell    // rings when something may have become claimable or due
+	news    bell    // rings when there is something for who watches
 	seen    workers // who asked for work lately
 }
 
 // NewRuns returns the rules over a store, beside the Service of the same store.
 func NewRuns(svc *Service, queue Queue, catalog Catalog, sealer Sealer, o RunOptions) *Runs {
-	return &Runs{
+	r := &Runs{
 		svc: svc, queue: queue, catalog: catalog, sealer: sealer, opt: o.orDefault(), newID: errand.NewID,
 		jitter: func(d time.Duration) time.Duration { return time.Duration(rand.Int64N(int64(d) + 1)) },
 	}
+	svc.changed = r.changed
+	return r
 }
 
 // now is the time in the resolution in which times are kept.
@@ -99,9 +106,16 @@ func (b *bell) ring() {
 	}
 }
 
-// Changed returns a channel that is closed when an event has been recorded here.
-// It is a hint: what to do is read from the store.
-func (r *Runs) Changed() <-chan struct{} { return r.changes.next() }
+// changed tells everybody who waits that a task has changed its status.
+func (r *Runs) changed() {
+	r.changes.ring()
+	r.news.ring()
+}
+
+// Changed returns a channel that is closed when an event has been recorded here,
+// or a worker has told of progress. It is a hint: what to do is read from the
+// store.
+func (r *Runs) Changed() <-chan struct{} { return r.news.next() }
 
 // Feed returns up to limit events of a project after the one numbered after, in
 // their order.

@@ -33,6 +33,13 @@ func (s shelf) Check(_ errand.Operation, params json.RawMessage) error {
 	return nil
 }
 
+func (s shelf) Details(_ errand.Operation, params json.RawMessage) json.RawMessage {
+	if strings.Contains(string(params), "new_port") {
+		return json.RawMessage(`{"new_port":1}`)
+	}
+	return nil
+}
+
 var operations = shelf{
 	"EXTEND":  {Lane: "instance", Timeout: time.Hour, MaxAttempts: 2, OnLost: errand.RetryWhenLost, Backoff: errand.Backoff{Base: time.Second, Max: time.Minute}},
 	"modify":  {Lane: "instance", MaxAttempts: 1, OnLost: errand.FailWhenLost, Secrets: []string{"password"}},
@@ -400,6 +407,55 @@ func TestRetry(t *testing.T) {
 		t.Errorf("retry: %+v, %v", again, err)
 	}
 	w.want(old.ID, errand.Failed, tasks.WhyEnded, "boom")
+}
+
+// TestChanged checks that who watches is told of everything that leaves an event.
+func TestChanged(t *testing.T) {
+	w := newWorld(t)
+	told := func(what string, do func()) {
+		t.Helper()
+		c := w.Changed()
+		do()
+		select {
+		case <-c:
+		default:
+			t.Errorf("nobody is told of %s", what)
+		}
+	}
+	told("an import", func() { load(t, w.svc, kafkaID, record(1, errand.Succeeded)) })
+	told("a deletion", func() {
+		if err := w.svc.Delete(t.Context(), as(errand.Operator), project, record(1, "").ID, tasks.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	told("a submission", func() { w.submit(kafkaID, tasks.Submission{Operation: "check"}) })
+	var g []tasks.Grant
+	told("a claim", func() { g = w.claim("w", "check") })
+	told("progress", func() {
+		b := tasks.Beat{Progress: &errand.Progress{Percent: 1}}
+		if _, err := w.Extend(t.Context(), as(errand.Worker), project, g[0].Token, b); err != nil {
+			t.Fatal(err)
+		}
+	})
+	told("the end", func() {
+		if err := w.finish(g[0], errand.Outcome{Status: errand.Succeeded}); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestDetails(t *testing.T) {
+	w := newWorld(t)
+	for _, tt := range []struct{ params, details, want string }{
+		{`{"new_port":1}`, ``, `{"new_port":1}`},
+		{`{"new_port":1}`, `{"new_port":2}`, `{"new_port":2}`},
+		{`{}`, ``, ``},
+	} {
+		task := w.submit(kafkaID, tasks.Submission{Operation: "check", Params: json.RawMessage(tt.params), Details: json.RawMessage(tt.details)})
+		if got := w.get(task.ID); string(got.Details) != tt.want {
+			t.Errorf("params %s, details %s: shown %s, want %s", tt.params, tt.details, got.Details, tt.want)
+		}
+	}
 }
 
 func TestSubmitRefuses(t *testing.T) {

@@ -18,11 +18,13 @@ const MaxLimit = 1000
 type Service struct {
 	Store Store
 	Now   func() time.Time
+
+	changed func() // told of every event; set by NewRuns
 }
 
 // New returns a Service over store with the clock now.
 func New(store Store, now func() time.Time) *Service {
-	return &Service{Store: store, Now: now}
+	return &Service{Store: store, Now: now, changed: func() {}}
 }
 
 // authorize lets p act in project if its credential is bound to it and its role
@@ -123,7 +125,7 @@ func (s *Service) Delete(ctx context.Context, p errand.Principal, project, id st
 		return err
 	}
 	now := s.Now()
-	return s.Store.Delete(ctx, project, id, func(t *errand.Task) (*errand.Event, error) {
+	err := s.Store.Delete(ctx, project, id, func(t *errand.Task) (*errand.Event, error) {
 		if o.Instance != "" && t.Instance != o.Instance || o.Engine != "" && t.Engine != o.Engine {
 			return nil, noTask(id)
 		}
@@ -134,6 +136,10 @@ func (s *Service) Delete(ctx context.Context, p errand.Principal, project, id st
 		e.From = t.Status
 		return e, nil
 	})
+	if err == nil {
+		s.changed()
+	}
+	return err
 }
 
 // Events returns up to limit events of a task, oldest first, after the one

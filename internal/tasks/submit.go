@@ -131,6 +131,9 @@ func (r *Runs) newTask(p errand.Principal, i errand.Instance, o errand.Operation
 	if !t.Run.Scheduled {
 		t.Run.RunAt = now
 	}
+	if len(t.Details) == 0 {
+		t.Details = r.catalog.Details(o, s.Params)
+	}
 	if len(s.Secrets) > 0 {
 		plain, _ := json.Marshal(s.Secrets) // strings always marshal
 		t.Run.Sealed = r.sealer.Seal(sealedSecrets(t), plain)
@@ -166,7 +169,7 @@ func (r *Runs) submit(ctx context.Context, p errand.Principal, t *errand.Task, o
 	case err != nil:
 		return nil, err
 	case earlier == nil:
-		r.changes.ring()
+		r.changed()
 		return t, nil
 	case digest != key.Digest:
 		return nil, errand.Errorf(errand.Conflict, "idempotency_key", "idempotency key %.64q was used for another submission, task %s", s.Key, earlier.ID)

@@ -32,7 +32,7 @@ func (r *Runs) Sweep(ctx context.Context) (int, time.Time, error) {
 		})
 		total += n
 		if n > 0 {
-			r.changes.ring()
+			r.changed()
 		}
 		if err != nil || n < sweepBatch {
 			return total, next, err

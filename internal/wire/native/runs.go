@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/errandhq/errand"
+	"github.com/errandhq/errand/internal/records"
 	"github.com/errandhq/errand/internal/tasks"
 	"github.com/errandhq/errand/internal/wire"
 )
@@ -79,6 +80,9 @@ func decodeSubmission(r *http.Request) (submission, error) {
 		RunAt: b.RunAt, Deadline: b.Deadline, Reject: b.Reject,
 	}
 	if s.Timeout, err = seconds("timeout_seconds", b.TimeoutSeconds); err != nil {
+		return s, err
+	}
+	if err := records.CheckDetails(b.Details); err != nil {
 		return s, err
 	}
 	s.Key, err = idempotencyKey(r)

@@ -38,6 +38,8 @@ func (shelf) Operation(engine errand.Engine, name string) (errand.Operation, boo
 	return errand.Operation{}, false
 }
 
+func (shelf) Details(errand.Operation, json.RawMessage) json.RawMessage { return nil }
+
 func (shelf) Check(o errand.Operation, params json.RawMessage) error {
 	if len(o.Schema) > 0 && !bytes.Contains(params, []byte("new_capacity")) {
 		return errand.Errorf(errand.Invalid, "params", "params has no new_capacity")
