@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -83,8 +84,21 @@ func (n *node) build(ctx context.Context, c *config.Config) error {
 	for _, l := range c.Listen {
 		listeners = append(listeners, server.Listener{Addr: l.Addr, Dialect: l.Dialect})
 	}
-	n.urls, err = n.srv.Listen(ctx, listeners...)
-	return err
+	if n.urls, err = n.srv.Listen(ctx, listeners...); err != nil {
+		return err
+	}
+	for _, l := range c.Listen {
+		if n.certs == nil && !loopback(l.Addr) {
+			n.log.Warn("this address answers without TLS: tokens and what tasks are about can be read on the way; name --tls-cert and --tls-key, or let a proxy in front of it speak TLS", "address", l.Addr)
+		}
+	}
+	return nil
+}
+
+// loopback reports whether an address can be reached from this machine only.
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	return err == nil && (host == "localhost" || net.ParseIP(host).IsLoopback())
 }
 
 // router returns the dialects behind the choice between them.
