@@ -65,9 +65,14 @@ func (s *Store) LastSeq(ctx context.Context) (int64, error) {
 
 const (
 	logEnd    = `SELECT at + length(text) FROM task_log WHERE project_key = ? AND id = ? ORDER BY at DESC LIMIT 1`
+	logLast   = `SELECT at, iif(length(text) < ?3, text, NULL) FROM task_log WHERE project_key = ?1 AND id = ?2 ORDER BY at DESC LIMIT 1`
 	logPiece  = `SELECT at FROM task_log WHERE project_key = ? AND id = ? AND at <= ? ORDER BY at DESC LIMIT 1`
 	logPieces = `SELECT at, text FROM task_log WHERE project_key = ? AND id = ? AND at >= ? AND at < ? ORDER BY at`
 )
+
+// shortPiece is the length below which a piece of a log is written again with
+// what follows: workers send lines one by one.
+const shortPiece = 2048
 
 // AppendLog implements tasks.Queue.
 func (s *Store) AppendLog(ctx context.Context, project, id string, text []byte, limit int64) (truncated bool, err error) {
@@ -87,7 +92,17 @@ func (s *Store) AppendLog(ctx context.Context, project, id string, text []byte, 
 		if len(keep) == 0 {
 			return nil
 		}
-		return t.exec(`INSERT INTO task_log (project_key, id, at, text) VALUES (?, ?, ?, ?)`, r.project, id, size, keep)
+		start := size
+		err = t.rows(logLast, func(st *sqlite.Stmt) error {
+			if !st.ColumnIsNull(1) {
+				start, keep = st.ColumnInt64(0), append(blob(st, 1), keep...)
+			}
+			return nil
+		}, r.project, id, shortPiece)
+		if err != nil {
+			return err
+		}
+		return t.exec(`INSERT OR REPLACE INTO task_log (project_key, id, at, text) VALUES (?, ?, ?, ?)`, r.project, id, start, keep)
 	})
 	return truncated, err
 }

@@ -9,6 +9,7 @@ import (
 
 const (
 	forgetBatch = 500             // tasks in one transaction
+	forgetLogs  = 8 << 20         // bytes of their logs, about
 	forgetRetry = 5 * time.Second // after a failure, such as a full disk
 )
 
@@ -59,9 +60,17 @@ func (s *Store) forgetSome() (more bool, err error) {
 		if err != nil {
 			return err
 		}
+		logs := int64(0)
 		for i, id := range ids {
+			size, err := t.logSize(p.project, id)
+			if err != nil {
+				return err
+			}
 			if err := t.remove(p, times[i], id); err != nil {
 				return err
+			}
+			if logs += size; logs > forgetLogs {
+				return nil
 			}
 		}
 		if len(ids) < forgetBatch {

@@ -64,6 +64,7 @@ func TestPlans(t *testing.T) {
 		"count of scheduled tasks":                   {countScheduled + scheduledOf, []string{"s USING PRIMARY KEY (scope=? AND created_at>? AND created_at<?)"}},
 		"feed":                                       {feedOf, []string{"events USING INDEX events_by_project (project=? AND seq>?)"}},
 		"end of a log":                               {logEnd, []string{"task_log USING PRIMARY KEY (project_key=? AND id=?)"}},
+		"last piece of a log":                        {logLast, []string{"task_log USING PRIMARY KEY (project_key=? AND id=?)"}},
 		"pieces of a log":                            {logPieces, []string{"task_log USING PRIMARY KEY (project_key=? AND id=? AND at>? AND at<?)"}},
 	} {
 		t.Run(name, func(t *testing.T) {
