@@ -478,6 +478,8 @@ func TestSubmitRefuses(t *testing.T) {
 		{"negative timeout", tasks.Submission{Operation: "check", Timeout: -1}, errand.Invalid, "timeout"},
 		{"a long key", tasks.Submission{Operation: "check", Key: strings.Repeat("k", 1000)}, errand.Invalid, "idempotency_key"},
 		{"an unknown secret", tasks.Submission{Operation: "check", Secrets: map[string]string{"pin": "1"}}, errand.Invalid, "secrets"},
+		{"a secret among the params", tasks.Submission{Operation: "modify", Params: json.RawMessage(`{"pass\u0077ord":"x"}`)}, errand.Invalid, "params"},
+		{"a secret among the details", tasks.Submission{Operation: "modify", Details: json.RawMessage(`{"password":"x"}`)}, errand.Invalid, "details"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := w.Submit(t.Context(), as(errand.Operator), project, kafkaID, tt.s)

@@ -92,6 +92,12 @@ func (r *Runs) checkSubmission(o errand.Operation, s *Submission, now time.Time)
 	if err := checkSecrets(o, s.Secrets); err != nil {
 		return err
 	}
+	if err := checkNoSecret(o, "params", s.Params); err != nil {
+		return err
+	}
+	if err := checkNoSecret(o, "details", s.Details); err != nil {
+		return err
+	}
 	return r.catalog.Check(o, s.Params)
 }
 
@@ -110,9 +116,29 @@ func checkSecrets(o errand.Operation, secrets map[string]string) error {
 	return nil
 }
 
+// checkNoSecret refuses an object in which a secret was put by mistake: what it
+// holds is kept and shown as it is.
+func checkNoSecret(o errand.Operation, subject string, j json.RawMessage) error {
+	if len(o.Secrets) == 0 || len(j) == 0 {
+		return nil
+	}
+	members, _ := object(j)
+	for _, name := range o.Secrets {
+		if _, ok := members[name]; ok {
+			return errand.Errorf(errand.Invalid, subject, "%s is a secret of operation %s: give it among the secrets, because %s are shown to everybody who may read the task", name, o.Name, subject)
+		}
+	}
+	return nil
+}
+
 func isObject(j json.RawMessage) bool {
+	_, ok := object(j)
+	return ok
+}
+
+func object(j json.RawMessage) (map[string]json.RawMessage, bool) {
 	var m map[string]json.RawMessage
-	return json.Unmarshal(j, &m) == nil && m != nil
+	return m, json.Unmarshal(j, &m) == nil && m != nil
 }
 
 func (r *Runs) newTask(p errand.Principal, i errand.Instance, o errand.Operation, s Submission, now time.Time) *errand.Task {
