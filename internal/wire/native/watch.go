@@ -84,11 +84,14 @@ type watcher struct {
 func (a *api) watch(ctx context.Context, p errand.Principal, q watchQuery) (*watcher, error) {
 	ctx = context.WithoutCancel(ctx) // a server that stops answers, and ends the stream at once
 	w := &watcher{watchQuery: q, runs: a.runs, who: p, leave: a.waiting.leave, followed: map[string]time.Time{}}
-	if !q.resume {
-		var err error
-		if w.after, err = a.runs.LastSeq(ctx, p, q.project); err != nil {
-			return nil, err
-		}
+	last, err := a.runs.LastSeq(ctx, p, q.project)
+	switch {
+	case err != nil:
+		return nil, err
+	case !q.resume:
+		w.after = last
+	case q.after > last: // of a database that was set back: to wait for that event would hide those until then
+		return nil, errand.Errorf(errand.Invalid, "last_event_id", "there is no event %d: the newest is %d; begin anew", q.after, last)
 	}
 	if _, err := a.runs.Feed(ctx, p, q.project, w.after, 1); err != nil { // whether it may be watched at all
 		return nil, err
