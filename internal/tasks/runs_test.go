@@ -224,11 +224,12 @@ func TestLanes(t *testing.T) {
 		}
 		return ids
 	}
+	w.want(second.ID, errand.Pending, tasks.WhyLane, first.ID, "pending", "no worker serves operation EXTEND")
 	g := w.claim("w", all...)
 	if got, want := ids(g), []string{first.ID, beside.ID, other.ID}; !slices.Equal(got, want) {
 		t.Fatalf("claimed %v, want the heads %v", got, want)
 	}
-	w.want(second.ID, errand.Pending, tasks.WhyLane, first.ID, "EXTEND")
+	w.want(second.ID, errand.Pending, tasks.WhyLane, first.ID, "EXTEND, running")
 	w.want(third.ID, errand.Pending, tasks.WhyLane, "1 more")
 	w.want(future.ID, errand.Pending, tasks.WhyTime, "59 min")
 	if g := w.claim("w", all...); len(g) != 0 {

@@ -111,16 +111,20 @@ func (r *Runs) whyPending(ctx context.Context, t *errand.Task, now time.Time) (W
 }
 
 func (r *Runs) whyBehind(ctx context.Context, t, first *errand.Task, ahead int, now time.Time) (Why, error) {
-	left, err := r.remaining(ctx, first, now)
-	if err != nil {
-		return Why{}, err
-	}
-	w := Why{Code: WhyLane, Behind: public(first), Ahead: ahead, Remaining: left}
+	w := Why{Code: WhyLane, Behind: public(first), Ahead: ahead}
 	w.Text = fmt.Sprintf("it waits behind task %s (%s, %s) in lane %q", first.ID, first.Operation, first.Status, t.Run.Lane)
 	if ahead > 1 {
 		w.Text += fmt.Sprintf(" and %d more", ahead-1)
 	}
-	if left > 0 {
+	if first.Status == errand.Pending && !r.seen.serves(first, now) { // nobody knows how long that one takes
+		w.Text += "; no worker serves operation " + first.Operation
+		return w, nil
+	}
+	left, err := r.remaining(ctx, first, now)
+	if err != nil {
+		return Why{}, err
+	}
+	if w.Remaining = left; left > 0 {
 		w.Text += ", which has about " + about(left) + " left"
 	}
 	return w, nil
