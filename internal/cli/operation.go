@@ -29,6 +29,7 @@ type operationJSON struct {
 	Backoff        backoffJSON       `json:"backoff"`
 	OnLost         errand.LostPolicy `json:"on_lost,omitempty"`
 	Runner         errand.RunnerKind `json:"runner"`
+	HideRunning    bool              `json:"hide_running"`
 }
 
 type backoffJSON struct {
@@ -40,7 +41,7 @@ func newOperationJSON(o errand.Operation) operationJSON {
 	return operationJSON{
 		Engine: o.Engine, Name: o.Name, Title: o.Title, TitleZH: o.TitleZH, Schema: o.Schema, Secrets: append([]string{}, o.Secrets...),
 		Lane: o.Lane, RejectBusy: o.RejectBusy, TimeoutSeconds: o.Timeout.Seconds(), MaxAttempts: o.MaxAttempts,
-		Backoff: backoffJSON{o.Backoff.Base.Seconds(), o.Backoff.Max.Seconds()}, OnLost: o.OnLost, Runner: o.Runner,
+		Backoff: backoffJSON{o.Backoff.Base.Seconds(), o.Backoff.Max.Seconds()}, OnLost: o.OnLost, Runner: o.Runner, HideRunning: o.HideRunning,
 	}
 }
 

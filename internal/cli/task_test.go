@@ -196,6 +196,7 @@ func TestTaskCommands(t *testing.T) {
 		{args: "operation list --engine kafka -o json", out: `"engine": "kafka"`},
 		{args: "operation show greet", out: `(?s)runner +program\nlane +instance\ntimeout +1m0s\nattempts +1\n.*secrets +password\nparams\n\{.*"who": \{`},
 		{args: "operation show extendInstance -o json", out: `(?s)"engine": "kafka".*"engine": "rocketmq"`},
+		{args: "operation show bindInstancePublicIp -o json", out: `"hide_running": true`},
 		{args: "operation show nothing", code: exitNotFound, out: `errand operation list`},
 		{args: "worker list", out: `local/redis +fail,greet,hold +redis`},
 		{args: "worker list -o json", out: `"name": "local/redis"`},
