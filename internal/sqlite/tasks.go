@@ -28,6 +28,15 @@ const (
 
 // task reads a whole task, or nil if there is none.
 func (c *conn) task(query, project, id string) (*record, error) {
+	r, err := c.bareTask(query, project, id)
+	if err != nil || r == nil {
+		return nil, err
+	}
+	return r, c.withRun(r)
+}
+
+// bareTask is task without the Run.
+func (c *conn) bareTask(query, project, id string) (*record, error) {
 	st, err := c.Prepare(query)
 	if err != nil {
 		return nil, err
@@ -49,16 +58,22 @@ func (c *conn) task(query, project, id string) (*record, error) {
 		return nil, err
 	}
 	r.Task = found[0]
-	return r, c.withRun(r)
+	return r, nil
 }
 
 // Get implements tasks.Store.
 func (s *Store) Get(ctx context.Context, project, id string) (*errand.Task, error) {
 	var r *record
-	err := s.snapshot(ctx, func(c *conn) (err error) { // the task and its run
-		r, err = c.task(taskByID, project, id)
+	err := s.read(ctx, func(c *conn) (err error) {
+		r, err = c.bareTask(taskByID, project, id)
 		return err
 	})
+	if err == nil && r != nil && r.Origin == nil { // it has a run, which must be of the same moment
+		err = s.snapshot(ctx, func(c *conn) (err error) {
+			r, err = c.task(taskByID, project, id)
+			return err
+		})
+	}
 	if err != nil {
 		return nil, err
 	}
