@@ -41,10 +41,9 @@ func checkLive(t testing.TB, s *Store) {
 			"free but not ready":        `SELECT id FROM live WHERE lane = '' AND ready = running`,
 			"ready out of turn": `SELECT id FROM live l WHERE lane <> '' AND ready <> (running = 0 AND NOT EXISTS (SELECT 1 FROM live o
 				WHERE o.scope = l.scope AND o.lane = l.lane AND o.id <> l.id AND (o.running = 1 OR (o.run_at, o.id) < (l.run_at, l.id))))`,
-			"gone but its secrets":      `SELECT id FROM secrets s WHERE NOT EXISTS (SELECT 1 FROM live l WHERE l.project_key = s.project_key AND l.id = s.id)`,
-			"a log without a task":      `SELECT id FROM task_log l WHERE NOT EXISTS (SELECT 1 FROM tasks t WHERE t.project_key = l.project_key AND t.id = l.id)`,
-			"scheduled without a task":  `SELECT id FROM scheduled s WHERE NOT EXISTS (SELECT 1 FROM tasks t WHERE t.scope = s.scope AND t.created_at = s.created_at AND t.id = s.id)`,
-			"a key of a task that went": `SELECT task FROM submit_keys k WHERE NOT EXISTS (SELECT 1 FROM tasks t WHERE t.project_key = k.project_key AND t.id = k.task)`,
+			"gone but its secrets":     `SELECT id FROM secrets s WHERE NOT EXISTS (SELECT 1 FROM live l WHERE l.project_key = s.project_key AND l.id = s.id)`,
+			"a log without a task":     `SELECT id FROM task_log l WHERE NOT EXISTS (SELECT 1 FROM tasks t WHERE t.project_key = l.project_key AND t.id = l.id)`,
+			"scheduled without a task": `SELECT id FROM scheduled s WHERE NOT EXISTS (SELECT 1 FROM tasks t WHERE t.scope = s.scope AND t.created_at = s.created_at AND t.id = s.id)`,
 		} {
 			err := c.rows(query, func(st *sqlite.Stmt) error {
 				t.Errorf("task %s is %s", st.ColumnText(0), what)

@@ -58,7 +58,6 @@ func TestPlans(t *testing.T) {
 		"a run that has ended":                       {endedRun, []string{"runs USING PRIMARY KEY (project_key=? AND id=?)"}},
 		"a task by its key":                          {submittedWith, []string{"submit_keys USING PRIMARY KEY (project_key=? AND key=?)"}},
 		"keys that have expired":                     {dropExpiredKeys, []string{"submit_keys USING PRIMARY KEY (project_key=? AND key=?)", "submit_keys USING COVERING INDEX submit_keys_by_expiry (expires<?)"}},
-		"the key of a task":                          {dropKeyOf, []string{"submit_keys USING INDEX submit_keys_by_task (project_key=? AND task=?)"}},
 		"durations":                                  {latestDurations, []string{"durations USING PRIMARY KEY (project_key=? AND engine=? AND operation=?)"}},
 		"scheduled tasks":                            {pageOfScheduledOf, []string{"s USING PRIMARY KEY (scope=? AND created_at>? AND created_at<?)"}},
 		"count of scheduled tasks":                   {countScheduled + scheduledOf, []string{"s USING PRIMARY KEY (scope=? AND created_at>? AND created_at<?)"}},

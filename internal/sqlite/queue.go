@@ -22,7 +22,6 @@ const (
 	dropExpiredKeys = `DELETE FROM submit_keys WHERE (project_key, key) IN (SELECT project_key, key FROM submit_keys WHERE expires <= ? ORDER BY expires LIMIT ?)`
 	submittedWith   = `SELECT task, digest FROM submit_keys WHERE project_key = ? AND key = ? AND expires > ?`
 	dropSecrets     = `DELETE FROM secrets WHERE project_key = ? AND id = ?`
-	dropKeyOf       = `DELETE FROM submit_keys INDEXED BY submit_keys_by_task WHERE project_key = ? AND task = ?`
 	latestDurations = `SELECT took FROM durations WHERE project_key = (SELECT id FROM scopes WHERE project = ?1 AND instance = '' AND engine = '')
 		AND engine = ?2 AND operation = ?3 ORDER BY n DESC LIMIT ?4 + 0`
 )
@@ -89,9 +88,10 @@ func (t *tx) submitted(project int64, task *errand.Task, key tasks.SubmitKey) (*
 	}
 	if id != "" {
 		r, err := t.task(taskByID, task.Project, id)
-		if err != nil || r != nil {
-			return taskOf(r), digest, err
+		if err == nil && r == nil {
+			err = errand.Errorf(errand.Conflict, "idempotency_key", "the idempotency key was used for task %s, which has been deleted since", id)
 		}
+		return taskOf(r), digest, err
 	}
 	return nil, "", t.exec(`INSERT OR REPLACE INTO submit_keys (project_key, key, task, digest, expires) VALUES (?, ?, ?, ?, ?)`,
 		project, key.Key, task.ID, key.Digest, micro(key.Expires))

@@ -178,7 +178,6 @@ func (t *tx) remove(p place, createdAt int64, id string) error {
 		dropSecrets,
 		`DELETE FROM runs WHERE project_key = ? AND id = ?`,
 		`DELETE FROM task_log WHERE project_key = ? AND id = ?`,
-		dropKeyOf,
 	} {
 		if err := t.exec(query, p.project, id); err != nil {
 			return err
@@ -278,7 +277,7 @@ func (s *Store) Delete(ctx context.Context, project, id string, change tasks.Cha
 
 // append adds an event to the history.
 func (t *tx) append(e *errand.Event) error {
-	return t.exec(`INSERT INTO events (project, instance, task, at, act, actor_id, actor_name, from_status, to_status, request, reason)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		e.Project, e.Instance, e.Task, micro(e.At), string(e.Act), e.Actor.ID, e.Actor.Name, string(e.From), string(e.To), e.Request, e.Reason)
+	return t.exec(`INSERT INTO events (project, instance, task, at, act, actor_id, actor_name, from_status, to_status, request, reason, remote)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		e.Project, e.Instance, e.Task, micro(e.At), string(e.Act), e.Actor.ID, e.Actor.Name, string(e.From), string(e.To), e.Request, e.Reason, e.Remote)
 }

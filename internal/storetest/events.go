@@ -30,7 +30,7 @@ func eventRoundTrip(t *testing.T, s tasks.Store) {
 	register(t, s, kafka(1))
 	want := errand.Event{
 		Project: project, Instance: instanceID(1), Task: taskID(1), At: noon.Add(999), Act: errand.ActImported,
-		Actor: errand.User{ID: "u", Name: "ü <b>"}, From: errand.Running, To: errand.Failed, Request: "r-1", Reason: "a\nb",
+		Actor: errand.User{ID: "u", Name: "ü <b>"}, From: errand.Running, To: errand.Failed, Request: "r-1", Remote: "2001:db8::7", Reason: "a\nb",
 	}
 	err := s.Put(t.Context(), []*errand.Task{task(1, 1, noon)}, func(_, _ *errand.Task) (*errand.Event, error) {
 		e := want

@@ -50,7 +50,11 @@ func (o *oracle) Submit(ctx context.Context, t *errand.Task, key tasks.SubmitKey
 	}
 	t.Engine = o.instances[i].Engine
 	if used, ok := o.keys[ref{t.Project, key.Key}]; ok && key.Key != "" && used.Expires.After(t.CreatedAt) {
-		return clone(o.tasks[o.byID(t.Project, used.task)]), used.Digest, nil
+		at := o.byID(t.Project, used.task)
+		if at < 0 {
+			return nil, "", errand.Errorf(errand.Conflict, "idempotency_key", "the task of the key is gone")
+		}
+		return clone(o.tasks[at]), used.Digest, nil
 	}
 	var first *errand.Task
 	lane := o.lane(t)
@@ -330,11 +334,6 @@ func (o *oracle) Log(ctx context.Context, project, id string, offset int64, limi
 // erase removes what belongs to a record that goes.
 func (o *oracle) erase(t *errand.Task) {
 	delete(o.logs, ref{t.Project, t.ID})
-	for k, used := range o.keys {
-		if k.project == t.Project && used.task == t.ID {
-			delete(o.keys, k)
-		}
-	}
 }
 
 func (o *oracle) Feed(ctx context.Context, project string, after int64, limit int) ([]errand.Event, error) {

@@ -67,7 +67,7 @@ func full(instance, n int) *errand.Task {
 
 // recorded returns an event of t at its last change.
 func recorded(t *errand.Task, act errand.Act, from errand.Status) *errand.Event {
-	return &errand.Event{Project: t.Project, Instance: t.Instance, Task: t.ID, At: t.UpdatedAt, Act: act, From: from, To: t.Status}
+	return &errand.Event{Project: t.Project, Instance: t.Instance, Task: t.ID, At: t.UpdatedAt, Act: act, From: from, To: t.Status, Remote: "192.0.2.9"}
 }
 
 func admitAll(*errand.Task, int) error { return nil }

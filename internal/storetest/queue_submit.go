@@ -131,6 +131,20 @@ func keyed(t *testing.T, s Queue, n int, key, digest string, at time.Time) (*err
 	return earlier, kept
 }
 
+// usedUp checks that a key whose task is gone makes no second one.
+func usedUp(t *testing.T, s Queue, n int, key string) {
+	t.Helper()
+	x := waiting(1, n, 0)
+	x.Accept(noon)
+	earlier, _, err := s.Submit(t.Context(), x, tasks.SubmitKey{Key: key, Digest: "d", Expires: noon.Add(time.Hour)}, recorded(x, errand.ActSubmitted, ""), admitAll)
+	wantError(t, err, errand.Conflict, "idempotency_key")
+	if earlier != nil {
+		t.Errorf("a key whose task is gone gives %s", show(earlier))
+	}
+	_, err = s.Get(t.Context(), project, taskID(n))
+	wantError(t, err, errand.NotFound, "task")
+}
+
 func submitKey(t *testing.T, s Queue) {
 	register(t, s, kafka(1))
 	if earlier, _ := keyed(t, s, 1, "k", "d1", noon); earlier != nil {

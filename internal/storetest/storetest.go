@@ -88,7 +88,7 @@ func rich(instance, n int, at time.Time) *errand.Task {
 func save(old, t *errand.Task) (*errand.Event, error) {
 	e := &errand.Event{
 		Project: t.Project, Instance: t.Instance, Task: t.ID, At: t.UpdatedAt, Act: errand.ActImported,
-		Actor: errand.User{ID: "u1", Name: "bob"}, To: t.Status, Request: "req-1", Reason: "because",
+		Actor: errand.User{ID: "u1", Name: "bob"}, To: t.Status, Request: "req-1", Remote: "192.0.2.7", Reason: "because",
 	}
 	if old != nil {
 		e.From = old.Status
@@ -98,7 +98,7 @@ func save(old, t *errand.Task) (*errand.Event, error) {
 
 // drop is a change that lets a record go.
 func drop(t *errand.Task) (*errand.Event, error) {
-	return &errand.Event{Project: t.Project, Instance: t.Instance, Task: t.ID, At: noon, Act: errand.ActDeleted, From: t.Status}, nil
+	return &errand.Event{Project: t.Project, Instance: t.Instance, Task: t.ID, At: noon, Act: errand.ActDeleted, From: t.Status, Remote: "192.0.2.8"}, nil
 }
 
 func register(t *testing.T, s tasks.Store, is ...errand.Instance) {

@@ -17,7 +17,8 @@ type Queue interface {
 	// Submit adds t, its event, and key, in one transaction. If key has been
 	// used in t's project and has not expired at t.CreatedAt, nothing is added,
 	// and the task that it was used for is returned as it is now, with the
-	// digest that was kept with the key. admit is shown the first of the
+	// digest that was kept with the key; Conflict about "idempotency_key" if that
+	// task's record is gone: keys outlive their records. admit is shown the first of the
 	// unfinished tasks of t's lane and how many there are (none if the lane is
 	// ""), and may refuse t with an error. Conflict about "task" if t's id is
 	// taken.

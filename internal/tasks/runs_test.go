@@ -363,6 +363,11 @@ func TestIdempotencyKeys(t *testing.T) {
 	if again := w.submit(kafkaID, s); again.ID != first.ID || again.Status != errand.Succeeded {
 		t.Errorf("the key was forgotten with the end of its task: %+v", again)
 	}
+	if err := w.svc.Delete(t.Context(), as(errand.Operator), project, first.ID, tasks.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.Submit(t.Context(), as(errand.Operator), project, kafkaID, s)
+	wants(t, err, errand.Conflict, "idempotency_key")
 	w.now = w.now.Add(25 * time.Hour)
 	if again := w.submit(kafkaID, s); again.ID == first.ID {
 		t.Errorf("the key is remembered for ever")

@@ -51,6 +51,8 @@ CREATE TABLE scheduled (
 	PRIMARY KEY (scope, created_at, id)
 ) WITHOUT ROWID;
 
+-- Which tasks idempotency keys were used for. A key outlives the record of its
+-- task: who sends it again must not get a second one.
 CREATE TABLE submit_keys (
 	project_key INTEGER NOT NULL,
 	key         TEXT NOT NULL,
@@ -61,7 +63,6 @@ CREATE TABLE submit_keys (
 ) WITHOUT ROWID;
 
 CREATE INDEX submit_keys_by_expiry ON submit_keys (expires);
-CREATE INDEX submit_keys_by_task ON submit_keys (project_key, task);
 
 -- Logs in pieces, each with its place in the whole.
 CREATE TABLE task_log (
