@@ -14,6 +14,7 @@ type Event struct {
 	Actor    User
 	From, To Status // "" where there was or is no record
 	Request  string // id of the request that caused it, as in the access log
+	Remote   string // IP address that the request came from, "" for the server itself; see Principal
 	Reason   string
 }
 

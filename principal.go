@@ -29,6 +29,10 @@ type Principal struct {
 	Role    Role
 	// Request is the id of the request, for events and logs.
 	Request string
+	// Remote is the IP address that the request came from, without the port: that
+	// of the connection's other end, so a proxy's if there is one. It is "" for
+	// the server itself.
+	Remote string
 }
 
 // Can reports whether p's role allows what role r allows. Workers are beside

@@ -204,7 +204,7 @@ func TestRecords(t *testing.T) {
 	}
 	e := events[0]
 	if e.Act != errand.ActImported || e.To != errand.Failed || e.From != "" || e.Task != taskID || e.Instance != redisID || e.Project != p ||
-		e.Actor != (errand.User{ID: s.first.User.ID, Name: "admin"}) || !errand.ValidID(e.Request) || e.At.IsZero() || e.Seq < 1 {
+		e.Actor != (errand.User{ID: s.first.User.ID, Name: "admin"}) || !errand.ValidID(e.Request) || e.Remote != "127.0.0.1" || e.At.IsZero() || e.Seq < 1 {
 		t.Errorf("event %+v", e)
 	}
 	if events, err = c.Events(ctx, p, taskID, e.Seq, 0); err != nil || len(events) != 0 {

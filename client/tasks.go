@@ -139,13 +139,14 @@ type eventBody struct {
 	From     errand.Status `json:"from"`
 	To       errand.Status `json:"to"`
 	Request  string        `json:"request_id"`
+	Remote   string        `json:"remote"`
 	Reason   string        `json:"reason"`
 }
 
 func (e *eventBody) event() errand.Event {
 	return errand.Event{
 		Seq: e.Seq, Project: e.Project, Instance: e.Instance, Task: e.Task, At: e.At, Act: e.Act,
-		Actor: errand.User(e.Actor), From: e.From, To: e.To, Request: e.Request, Reason: e.Reason,
+		Actor: errand.User(e.Actor), From: e.From, To: e.To, Request: e.Request, Remote: e.Remote, Reason: e.Reason,
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 	"github.com/errandhq/errand"
 )
 
-const eventColumns = `seq, project, instance, task, at, act, actor_id, actor_name, from_status, to_status, request, reason`
+const eventColumns = `seq, project, instance, task, at, act, actor_id, actor_name, from_status, to_status, request, reason, remote`
 
 func eventOf(st *sqlite.Stmt) errand.Event {
 	return errand.Event{
@@ -23,6 +23,7 @@ func eventOf(st *sqlite.Stmt) errand.Event {
 		To:       errand.Status(st.ColumnText(9)),
 		Request:  st.ColumnText(10),
 		Reason:   st.ColumnText(11),
+		Remote:   st.ColumnText(12),
 	}
 }
 

@@ -148,8 +148,8 @@ func TestOpenRefusesWhatItCannotUse(t *testing.T) {
 		}, "is damaged"},
 		"newer schema": {func(t *testing.T, path string) {
 			good(t, path)
-			run(t, path, `INSERT INTO migrations VALUES (3, '0003_future.sql', 'x'), (4, '0004_future.sql', 'y')`)
-		}, "has schema version 4, this program knows versions up to 2"},
+			run(t, path, `INSERT INTO migrations VALUES (4, '0004_future.sql', 'x'), (5, '0005_future.sql', 'y')`)
+		}, "has schema version 5, this program knows versions up to 3"},
 		"changed migration": {func(t *testing.T, path string) {
 			good(t, path)
 			run(t, path, `UPDATE migrations SET checksum = 'x'`)
@@ -191,16 +191,21 @@ func TestMigrationsGoForward(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	third, err := migrations.ReadFile("migrations/0003_remote.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
 	files := fstest.MapFS{
 		"0001_initial.sql": {Data: first},
 		"0002_running.sql": {Data: second},
-		"0003_more.sql":    {Data: []byte(`CREATE TABLE more (n INTEGER); INSERT INTO more VALUES (7);`)},
-		"0004_broken.sql":  {Data: []byte(`INSERT INTO more VALUES (8); INSERT INTO nowhere VALUES (9);`)},
+		"0003_remote.sql":  {Data: third},
+		"0004_more.sql":    {Data: []byte(`CREATE TABLE more (n INTEGER); INSERT INTO more VALUES (7);`)},
+		"0005_broken.sql":  {Data: []byte(`INSERT INTO more VALUES (8); INSERT INTO nowhere VALUES (9);`)},
 	}
-	if _, err := open(path, Options{}, files); err == nil || !strings.Contains(err.Error(), "0004_broken.sql") {
+	if _, err := open(path, Options{}, files); err == nil || !strings.Contains(err.Error(), "0005_broken.sql") {
 		t.Fatalf("a broken migration gives %v", err)
 	}
-	files["0004_broken.sql"].Data = []byte(`UPDATE more SET n = n + 1;`)
+	files["0005_broken.sql"].Data = []byte(`UPDATE more SET n = n + 1;`)
 	for range 2 {
 		s, err := open(path, Options{}, files)
 		if err != nil {
@@ -218,8 +223,8 @@ func TestMigrationsGoForward(t *testing.T) {
 		}
 		closeStore(t, s)
 	}
-	delete(files, "0003_more.sql")
-	if _, err := open(path, Options{}, files); err == nil || !strings.Contains(err.Error(), "is not number 3") {
+	delete(files, "0004_more.sql")
+	if _, err := open(path, Options{}, files); err == nil || !strings.Contains(err.Error(), "is not number 4") {
 		t.Errorf("a gap in the migrations gives %v", err)
 	}
 }

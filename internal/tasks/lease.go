@@ -152,7 +152,7 @@ func (r *Runs) release(ctx context.Context, p errand.Principal, t *errand.Task) 
 // fare better. If it cannot be ended now, the lease will expire.
 func (r *Runs) unreadable(ctx context.Context, p errand.Principal, t *errand.Task) {
 	o := errand.Outcome{Status: errand.Failed, Permanent: true, ErrorCode: "SecretsUnreadable", Reason: "the secrets that it was submitted with cannot be opened with the server's master key"}
-	_, _ = r.Finish(ctx, errand.Principal{User: p.User, Project: t.Project, Role: errand.Worker, Request: p.Request}, t.Project, t.Run.Lease.Token, o, nil)
+	_, _ = r.Finish(ctx, errand.Principal{User: p.User, Project: t.Project, Role: errand.Worker, Request: p.Request, Remote: p.Remote}, t.Project, t.Run.Lease.Token, o, nil)
 }
 
 func (r *Runs) grant(t *errand.Task) (Grant, error) {

@@ -179,7 +179,7 @@ func (s *Service) checkPath(ctx context.Context, project, instance, id string) e
 }
 
 func event(p errand.Principal, t *errand.Task, act errand.Act, now time.Time) *errand.Event {
-	return &errand.Event{Project: t.Project, Instance: t.Instance, Task: t.ID, At: now, Act: act, Actor: p.User, Request: p.Request}
+	return &errand.Event{Project: t.Project, Instance: t.Instance, Task: t.ID, At: now, Act: act, Actor: p.User, Request: p.Request, Remote: p.Remote}
 }
 
 func badInstanceID(id string) error {

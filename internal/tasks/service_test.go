@@ -25,7 +25,7 @@ const (
 var now = time.Date(2026, 1, 2, 3, 4, 5, 678_000, time.UTC)
 
 func as(role errand.Role) errand.Principal {
-	return errand.Principal{User: errand.User{ID: "id-" + string(role), Name: string(role)}, Project: project, Role: role, Request: "r1"}
+	return errand.Principal{User: errand.User{ID: "id-" + string(role), Name: string(role)}, Project: project, Role: role, Request: "r1", Remote: "192.0.2.7"}
 }
 
 // newService returns a service with a Kafka and a Redis instance.
@@ -238,8 +238,8 @@ func TestDelete(t *testing.T) {
 	}
 	at := now.Truncate(time.Microsecond)
 	want := []errand.Event{
-		{Project: project, Instance: kafkaID, Task: record(3, "").ID, At: at, Act: errand.ActImported, Actor: op.User, To: errand.Succeeded, Request: "r1"},
-		{Project: project, Instance: kafkaID, Task: record(3, "").ID, At: at, Act: errand.ActDeleted, Actor: op.User, From: errand.Succeeded, Request: "r1"},
+		{Project: project, Instance: kafkaID, Task: record(3, "").ID, At: at, Act: errand.ActImported, Actor: op.User, To: errand.Succeeded, Request: "r1", Remote: "192.0.2.7"},
+		{Project: project, Instance: kafkaID, Task: record(3, "").ID, At: at, Act: errand.ActDeleted, Actor: op.User, From: errand.Succeeded, Request: "r1", Remote: "192.0.2.7"},
 	}
 	if diff := cmp.Diff(want, events); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)

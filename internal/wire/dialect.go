@@ -6,6 +6,7 @@ package wire
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -157,9 +158,19 @@ func authenticate(auth Authenticator, r *http.Request, x *Exchange) error {
 	if err != nil {
 		return err
 	}
-	p.Request = x.ID
+	p.Request, p.Remote = x.ID, remote(r)
 	x.Principal, x.known = p, true
 	return nil
+}
+
+// remote returns the IP address that r came from, "" if it has none. Headers
+// are not asked: anybody can write them.
+func remote(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return ""
+	}
+	return host
 }
 
 // ServeHTTP answers r if the dialect has a route for it. Paths are matched as

@@ -194,3 +194,30 @@ func TestRoutes(t *testing.T) {
 		t.Error("a caller can change the routes")
 	}
 }
+
+// TestRemote: where a request came from is what its connection says.
+func TestRemote(t *testing.T) {
+	t.Parallel()
+	d := named("native")
+	Handle(d, "GET /from", func(*http.Request) (struct{}, error) { return struct{}{}, nil },
+		func(_ context.Context, p errand.Principal, _ struct{}) (string, error) { return p.Remote, nil },
+		func(r *Reply, out string) { r.Body = append(r.Body, out...) })
+	for addr, want := range map[string]string{
+		"192.0.2.7:4711":      "192.0.2.7",
+		"[2001:db8::7]:4711":  "2001:db8::7",
+		"[fe80::1%eth0]:4711": "fe80::1%eth0",
+		"@":                   "", // a Unix socket
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/from", nil)
+		r.RemoteAddr = addr
+		r.Header.Set("Authorization", "u")
+		for _, h := range []string{"X-Forwarded-For", "X-Real-Ip", "Forwarded"} {
+			r.Header.Set(h, "203.0.113.1")
+		}
+		w := httptest.NewRecorder()
+		d.ServeHTTP(w, r)
+		if got := w.Body.String(); w.Code != http.StatusOK || got != want {
+			t.Errorf("from %s: %d %q, want %q", addr, w.Code, got, want)
+		}
+	}
+}

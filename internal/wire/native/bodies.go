@@ -137,13 +137,14 @@ type eventBody struct {
 	From     errand.Status `json:"from,omitempty"`
 	To       errand.Status `json:"to,omitempty"`
 	Request  string        `json:"request_id,omitempty"`
+	Remote   string        `json:"remote,omitempty"`
 	Reason   string        `json:"reason,omitempty"`
 }
 
 func eventOf(e errand.Event) eventBody {
 	return eventBody{
 		Seq: e.Seq, Project: e.Project, Instance: e.Instance, Task: e.Task, At: moment{e.At}, Act: e.Act,
-		Actor: userBody(e.Actor), From: e.From, To: e.To, Request: e.Request, Reason: e.Reason,
+		Actor: userBody(e.Actor), From: e.From, To: e.To, Request: e.Request, Remote: e.Remote, Reason: e.Reason,
 	}
 }
 
