@@ -115,7 +115,7 @@ func (a *attempt) confirm() bool {
 			a.lastly, a.asked, a.ttl = began, began, max(minTTL, x.TTL)
 			a.expires = began.Add(a.ttl)
 			if x.Stop {
-				a.cancel(&stopError{a.job.out.mask.text(x.Reason)})
+				a.cancel(&stopError{a.job.out.mask.Text(x.Reason)})
 			}
 			return true
 		case errand.ErrorOf(err).Kind == errand.LeaseLost || time.Now().After(a.expires):
@@ -133,7 +133,7 @@ func (a *attempt) handle() {
 	defer func() {
 		if v := recover(); v != nil {
 			a.err = &panicError{v}
-			a.log.Error(a.job.out.mask.text(a.err.Error()), "stack", a.job.out.mask.text(string(debug.Stack())))
+			a.log.Error(a.job.out.mask.Text(a.err.Error()), "stack", a.job.out.mask.Text(string(debug.Stack())))
 		}
 	}()
 	for b := a.before; b != nil; b = b.before { // one that did not start has another before it
@@ -305,6 +305,6 @@ func (a *attempt) answered(x answer) {
 		a.job.out.close()
 	}
 	if x.Stop {
-		a.end(&stopError{a.job.out.mask.text(x.Reason)})
+		a.end(&stopError{a.job.out.mask.Text(x.Reason)})
 	}
 }

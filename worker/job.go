@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/errandhq/errand"
+	"github.com/errandhq/errand/internal/mask"
 )
 
 // Job is one attempt of a task as its handler sees it. Its methods may be called
@@ -30,7 +31,7 @@ type Job struct {
 
 func newJob(g Grant, maxLog int64) *Job {
 	j := &Job{Task: g.Task, Secrets: g.Secrets, wake: make(chan struct{}, 1)}
-	j.out = &output{mask: newMasker(g.Secrets), max: maxLog, full: j.ring}
+	j.out = &output{mask: mask.New(g.Secrets), max: maxLog, full: j.ring}
 	return j
 }
 
@@ -55,7 +56,7 @@ func (j *Job) Result(v any) error {
 	if err != nil {
 		return fmt.Errorf("result: %w", err)
 	}
-	b = j.out.mask.json(b)
+	b = j.out.mask.JSON(b)
 	if len(b) > errand.MaxDetailsLen {
 		return fmt.Errorf("result: it has %d bytes as JSON, more than %d", len(b), errand.MaxDetailsLen)
 	}
@@ -177,8 +178,8 @@ func (j *Job) stepNamed(p *errand.Progress, name string) *errand.Step {
 func (j *Job) short(s string) string { return clean(j.out.mask, s, errand.MaxNameLen) }
 
 // clean masks text and cuts it to limit bytes of UTF-8 without zeros.
-func clean(m masker, s string, limit int) string {
-	s = strings.ToValidUTF8(strings.ReplaceAll(m.text(s), "\x00", "\uFFFD"), "\uFFFD")
+func clean(m mask.Masker, s string, limit int) string {
+	s = strings.ToValidUTF8(strings.ReplaceAll(m.Text(s), "\x00", "\uFFFD"), "\uFFFD")
 	if len(s) > limit {
 		s = strings.ToValidUTF8(s[:limit-len("…")], "") + "…"
 	}

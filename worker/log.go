@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+
+	"github.com/errandhq/errand/internal/mask"
 )
 
 // maxLine is how many bytes of one line of output are kept.
@@ -12,7 +14,7 @@ const maxLine = 64 << 10
 
 // output collects the log of an attempt until it is sent.
 type output struct {
-	mask masker
+	mask mask.Masker
 	max  int64  // bytes that the attempt may write
 	full func() // called when there is enough for a call of its own
 
@@ -125,7 +127,7 @@ func (l *lines) Close() error {
 
 // add keeps enough of a line to see every secret that begins before the cut.
 func (l *lines) add(p []byte) {
-	room := maxLine + l.out.mask.longest - len(l.buf)
+	room := maxLine + l.out.mask.Longest() - len(l.buf)
 	if len(p) > room {
 		l.skipped += int64(len(p) - room)
 		p = p[:room]
@@ -143,12 +145,12 @@ func (l *lines) end() {
 
 // cutLine masks a line and cuts it to what is kept of one. skipped is how many
 // bytes of it are missing from s already.
-func cutLine(m masker, s string, skipped int64) string {
+func cutLine(m mask.Masker, s string, skipped int64) string {
 	size := int64(len(s)) + skipped
-	s = m.text(s)
+	s = m.Text(s)
 	if skipped > 0 {
 		// What is left of a secret that was cut in two is in here.
-		s = s[:max(0, len(s)-m.longest)]
+		s = s[:max(0, len(s)-m.Longest())]
 	}
 	if len(s) > maxLine {
 		s, skipped = s[:maxLine], 1

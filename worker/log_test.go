@@ -1,9 +1,7 @@
 package worker
 
 import (
-	"encoding/base64"
 	"encoding/json"
-	"net/url"
 	"strings"
 	"testing"
 
@@ -13,54 +11,6 @@ import (
 // record returns a job whose log goes nowhere else.
 func record(secrets map[string]string, limit int64) *Job {
 	return newJob(Grant{Task: &errand.Task{Params: `{}`}, Secrets: secrets}, limit)
-}
-
-func TestMask(t *testing.T) {
-	t.Parallel()
-	secrets := map[string]string{"a": `p"w<&é`, "b": "line one\n-----\nline two\n", "short": "no", "empty": "", "prefix": "secret", "longer": "secret and more"}
-	quoted, _ := json.Marshal(secrets["a"])
-	var plain strings.Builder
-	e := json.NewEncoder(&plain)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(secrets["a"]); err != nil {
-		t.Fatal(err)
-	}
-	for in, want := range map[string]string{
-		`is p"w<&é.`:               "is ***.",
-		"x" + string(quoted) + "y": `x"***"y`,
-		plain.String():             "\"***\"\n",
-		"?p=" + url.QueryEscape(secrets["a"]) + "&q":                      "?p=***&q",
-		"/" + url.PathEscape(secrets["a"]) + "/":                          "/***/",
-		base64.StdEncoding.EncodeToString([]byte(secrets["a"])):           "***",
-		base64.RawURLEncoding.EncodeToString([]byte(secrets["a"])) + ".x": "***.x",
-		base64.StdEncoding.EncodeToString([]byte(secrets["a"] + "\n")):    "***",
-		"a line one of many":              "a *** of many",
-		"line two":                        "***",
-		"there is no news":                "there is no news",
-		"a secret":                        "a ***",
-		"a secret and more":               "a ***",
-		"a secret and mor":                "a *** and mor",
-		strings.Repeat("secret", 2) + "s": "******s",
-	} {
-		if got := newMasker(secrets).text(in); got != want {
-			t.Errorf("%q became %q, want %q", in, got, want)
-		}
-	}
-	if got := newMasker(nil).text("plain"); got != "plain" {
-		t.Errorf("without secrets it became %q", got)
-	}
-}
-
-func TestMaskJSON(t *testing.T) {
-	t.Parallel()
-	m := newMasker(map[string]string{"a": "12345", "b": "s3cret"})
-	in := `{"k s3cret":[1.50,12345,"\u0073\u0033cret",null,true,{"x":"is s3cret"}]}`
-	if got, want := string(m.json(json.RawMessage(in))), `{"k ***":[1.50,"***","***",null,true,{"x":"is ***"}]}`; got != want {
-		t.Errorf("masked %s, want %s", got, want)
-	}
-	if m.json(nil) != nil {
-		t.Error("nothing became something")
-	}
 }
 
 // TestLines writes the same text in pieces of every size.

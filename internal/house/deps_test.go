@@ -95,8 +95,8 @@ func (g graph) violations() []string {
 			switch {
 			case isDriver(dep) && !isStore(name):
 				report(dep, "a database driver belongs in a store")
-			case name == "internal/tasks" && !g[dep].Standard && local != ".":
-				report(dep, "the rules know the vocabulary and nothing else")
+			case name == "internal/tasks" && !g[dep].Standard && local != "." && local != "internal/mask":
+				report(dep, "the rules know the vocabulary and how secrets are masked, and nothing else")
 			case !isOurs:
 			case (local == "internal/cli" || local == "internal/server" || local == "internal/config" || isStore(local)) &&
 				name != "internal/cli" && !(name == "cmd/errand" && local == "internal/cli"):
@@ -108,8 +108,8 @@ func (g graph) violations() []string {
 		for _, dep := range p.Deps {
 			local, isOurs := ours(dep)
 			switch {
-			case name == "." && !g[dep].Standard:
-				report(dep, "the vocabulary needs the standard library only")
+			case (name == "." || name == "internal/mask") && !g[dep].Standard:
+				report(dep, "the vocabulary and the masking of secrets need the standard library only")
 			case (below(name, "internal/wire") || name == "internal/console") && isOurs && isStore(local):
 				report(dep, "dialects and the console see the service, never a store")
 			case (name == "client" || name == "worker") && (isDriver(dep) || dep == "html/template" || dep == "text/template"):
@@ -146,6 +146,7 @@ func TestDependencyRulesBite(t *testing.T) {
 		{"internal/tasks", "example.com/lib"},
 		{"internal/tasks", module + "/internal/auth"},
 		{"internal/tasks", "database/sql"},
+		{"internal/mask", module},
 		{"internal/auth", "zombiezen.com/go/sqlite"},
 		{"internal/auth", module + "/internal/sqlite"},
 		{"internal/server", "modernc.org/sqlite/lib"},
@@ -176,6 +177,7 @@ func TestDependencyRulesBite(t *testing.T) {
 		{"cmd/errand", module + "/internal/cli"},
 		{"internal/sqlite", "zombiezen.com/go/sqlite/sqlitex"},
 		{"internal/tasks", module},
+		{"internal/tasks", module + "/internal/mask"},
 		{"internal/wire/dms", module + "/internal/wire"},
 	} {
 		path := module + "/" + tt.from

@@ -2,7 +2,6 @@ package tasks
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -156,17 +155,8 @@ func (r *Runs) unreadable(ctx context.Context, p errand.Principal, t *errand.Tas
 }
 
 func (r *Runs) grant(t *errand.Task) (Grant, error) {
-	g := Grant{Task: t, Token: t.Run.Lease.Token, TTL: r.opt.Lease}
-	if len(t.Run.Sealed) > 0 {
-		plain, err := r.sealer.Open(sealedSecrets(t), t.Run.Sealed)
-		if err != nil {
-			return Grant{}, err
-		}
-		if err := json.Unmarshal(plain, &g.Secrets); err != nil {
-			return Grant{}, err
-		}
-	}
-	return g, nil
+	secrets, err := r.secrets(t)
+	return Grant{Task: t, Token: t.Run.Lease.Token, Secrets: secrets, TTL: r.opt.Lease}, err
 }
 
 // Beat is what a worker says between claim and finish.
@@ -195,7 +185,11 @@ func (r *Runs) Extend(ctx context.Context, p errand.Principal, project, token st
 	}
 	now := r.now()
 	t, err := r.queue.Renew(ctx, project, id, func(t *errand.Task) error {
-		return t.Extend(token, now.Add(r.opt.Lease), b.Progress, now)
+		p := b.Progress
+		if p != nil {
+			p = maskProgress(r.masker(t), p)
+		}
+		return t.Extend(token, now.Add(r.opt.Lease), p, now)
 	})
 	if err != nil {
 		return Extended{}, lostIfGone(err)
@@ -205,7 +199,7 @@ func (r *Runs) Extend(ctx context.Context, p errand.Principal, project, token st
 		x.Stop, x.Reason = true, c.Reason
 	}
 	if len(b.Log) > 0 {
-		if x.LogTruncated, err = r.appendLog(ctx, project, id, b.Log); err != nil {
+		if x.LogTruncated, err = r.appendLog(ctx, t, b.Log); err != nil {
 			return Extended{}, err
 		}
 	}
@@ -239,7 +233,7 @@ func (r *Runs) Finish(ctx context.Context, p errand.Principal, project, token st
 		if t.Run != nil {
 			worker = t.Run.Lease.Worker
 		}
-		if err := t.Finish(token, o, r.retryAt(t, now), now); err != nil {
+		if err := t.Finish(token, r.maskOutcome(t, o), r.retryAt(t, now), now); err != nil {
 			return nil, err
 		}
 		e := event(p, t, errand.ActFinished, now)
@@ -262,7 +256,7 @@ func (r *Runs) appendHeld(ctx context.Context, project, id, token string, log []
 	if err := t.Hold(token); err != nil {
 		return err
 	}
-	_, err = r.appendLog(ctx, project, id, log)
+	_, err = r.appendLog(ctx, t, log)
 	return err
 }
 
@@ -270,11 +264,12 @@ func (r *Runs) appendHeld(ctx context.Context, project, id, token string, log []
 const logCut = "\n[the log was cut here: it had reached its limit]\n"
 
 // appendLog adds to a task's log as far as there is room, and then the mark that
-// says so, for which there is room once.
-func (r *Runs) appendLog(ctx context.Context, project, id string, text []byte) (truncated bool, err error) {
-	truncated, err = r.queue.AppendLog(ctx, project, id, text, r.opt.MaxLog)
+// says so, for which there is room once. t has its Run as a worker holds it.
+func (r *Runs) appendLog(ctx context.Context, t *errand.Task, text []byte) (truncated bool, err error) {
+	text = []byte(r.masker(t).Text(string(text)))
+	truncated, err = r.queue.AppendLog(ctx, t.Project, t.ID, text, r.opt.MaxLog)
 	if err == nil && truncated {
-		_, err = r.queue.AppendLog(ctx, project, id, []byte(logCut), r.opt.MaxLog+int64(len(logCut)))
+		_, err = r.queue.AppendLog(ctx, t.Project, t.ID, []byte(logCut), r.opt.MaxLog+int64(len(logCut)))
 	}
 	return truncated, err
 }

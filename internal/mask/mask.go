@@ -1,4 +1,6 @@
-package worker
+// Package mask replaces secrets in text. A worker masks what it sends, and the
+// server masks it again, since not every worker does.
+package mask
 
 import (
 	"bytes"
@@ -13,13 +15,16 @@ import (
 // every "1" or "no" would be of no use to anybody.
 const minSecret = 3
 
-// masker replaces secrets in text. The zero masker replaces nothing.
-type masker struct {
+// Masker replaces secrets in text by "***", in plain form and in the usual
+// encodings. Text never gets longer by it. The zero Masker replaces nothing.
+type Masker struct {
 	replacer *strings.Replacer
-	longest  int // bytes of the longest form
+	longest  int
 }
 
-func newMasker(secrets map[string]string) masker {
+// New returns a Masker of the values of secrets. Those of less than three bytes
+// are not masked.
+func New(secrets map[string]string) Masker {
 	forms := map[string]bool{}
 	for _, v := range secrets {
 		for _, f := range formsOf(v) {
@@ -29,7 +34,7 @@ func newMasker(secrets map[string]string) masker {
 		}
 	}
 	if len(forms) == 0 {
-		return masker{}
+		return Masker{}
 	}
 	all := make([]string, 0, len(forms))
 	for f := range forms {
@@ -37,7 +42,7 @@ func newMasker(secrets map[string]string) masker {
 	}
 	// The longest first: a form may be the beginning of another.
 	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) })
-	m := masker{longest: len(all[0])}
+	m := Masker{longest: len(all[0])}
 	var pairs []string
 	for _, f := range all {
 		pairs = append(pairs, f, "***")
@@ -71,37 +76,50 @@ func jsonEscaped(v string, html bool) string {
 	return strings.Trim(strings.TrimSpace(b.String()), `"`)
 }
 
-func (m masker) text(s string) string {
+// Longest is how many bytes the longest form of a secret has.
+func (m Masker) Longest() int { return m.longest }
+
+// Text masks text.
+func (m Masker) Text(s string) string {
 	if m.replacer == nil {
 		return s
 	}
 	return m.replacer.Replace(s)
 }
 
-// json masks every string in a JSON value, and every number that holds a secret.
-func (m masker) json(j json.RawMessage) json.RawMessage {
+// JSON masks every string in a JSON value, and every number that holds a secret.
+// Where a secret is left that spans more than one of them, or j is no JSON, all
+// of it becomes null.
+func (m Masker) JSON(j json.RawMessage) json.RawMessage {
 	if m.replacer == nil || j == nil {
 		return j
 	}
+	null := json.RawMessage("null")
 	d := json.NewDecoder(bytes.NewReader(j))
 	d.UseNumber()
 	var v any
 	if err := d.Decode(&v); err != nil {
-		return nil
+		return null
 	}
-	masked, err := json.Marshal(m.value(v))
-	if err != nil {
-		return nil
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(m.value(v)); err != nil {
+		return null
 	}
-	return masked
+	masked := m.Text(strings.TrimSpace(b.String()))
+	if !json.Valid([]byte(masked)) {
+		return null
+	}
+	return json.RawMessage(masked)
 }
 
-func (m masker) value(v any) any {
+func (m Masker) value(v any) any {
 	switch v := v.(type) {
 	case string:
-		return m.text(v)
+		return m.Text(v)
 	case json.Number:
-		if s := m.text(v.String()); s != v.String() {
+		if s := m.Text(v.String()); s != v.String() {
 			return s
 		}
 	case []any:
@@ -111,7 +129,7 @@ func (m masker) value(v any) any {
 	case map[string]any:
 		masked := make(map[string]any, len(v))
 		for k, x := range v {
-			masked[m.text(k)] = m.value(x)
+			masked[m.Text(k)] = m.value(x)
 		}
 		return masked
 	}
