@@ -85,7 +85,11 @@ func TestRetry(t *testing.T) {
 		"retry":            {func(ctx context.Context, c *Client) error { _, err := c.Retry(ctx, "p", "t", nil, ""); return err }, 1},
 		"retry with a key": {func(ctx context.Context, c *Client) error { _, err := c.Retry(ctx, "p", "t", nil, "k"); return err }, 3},
 		"cancel":           {func(ctx context.Context, c *Client) error { _, err := c.Cancel(ctx, "p", "t", ""); return err }, 1},
-		"log":              {func(ctx context.Context, c *Client) error { _, err := c.Log(ctx, "p", "t", 0, 0); return err }, 3},
+		"reschedule": {func(ctx context.Context, c *Client) error {
+			_, err := c.Reschedule(ctx, "p", "t", time.Now())
+			return err
+		}, 1},
+		"log": {func(ctx context.Context, c *Client) error { _, err := c.Log(ctx, "p", "t", 0, 0); return err }, 3},
 		"claim": {func(ctx context.Context, c *Client) error {
 			_, err := c.Claim(ctx, "p", worker.ClaimRequest{})
 			return err

@@ -80,6 +80,18 @@ func (c *Client) Cancel(ctx context.Context, project, task, reason string) (*err
 	return c.oneTask(ctx, call{method: http.MethodPost, path: []string{"projects", project, "tasks", task, "cancel"}, in: in})
 }
 
+// Reschedule moves the start of a task that has not started to at, which may be
+// in the past for as soon as possible. Errors: Invalid about "run_at" if at is
+// zero, more than a year ahead or after the task's deadline; NotFound about
+// "task"; Conflict about "status" if it has started, has ended or is only a
+// record.
+func (c *Client) Reschedule(ctx context.Context, project, task string, at time.Time) (*errand.Task, error) {
+	in := struct {
+		RunAt time.Time `json:"run_at"`
+	}{at}
+	return c.oneTask(ctx, call{method: http.MethodPatch, path: []string{"projects", project, "tasks", task}, in: in})
+}
+
 // oneTask makes a call that answers with a task.
 func (c *Client) oneTask(ctx context.Context, k call) (*errand.Task, error) {
 	var body taskBody

@@ -163,6 +163,16 @@ func TestRun(t *testing.T) {
 	if again, err := c.Retry(ctx, p, task.ID, map[string]string{"password": "hush"}, "k2"); err != nil || again.Run.RetryOf != task.ID || again.Params != `{"n":1}` {
 		t.Errorf("run again: %+v, %v", again, err)
 	}
+	at := time.Now().UTC().Truncate(time.Microsecond).Add(time.Hour)
+	if got, err = c.Reschedule(ctx, p, second.ID, at); err != nil || got.ID != second.ID || got.Status != errand.Pending || !got.Run.RunAt.Equal(at) {
+		t.Errorf("rescheduled %+v, %v", got, err)
+	}
+	_, err = c.Reschedule(ctx, p, second.ID, time.Time{})
+	wantError(t, "rescheduled to no time", err, errand.Invalid, "run_at")
+	_, err = c.Reschedule(ctx, p, task.ID, time.Now())
+	wantError(t, "rescheduled after the end", err, errand.Conflict, "status")
+	_, err = c.Reschedule(ctx, p, errand.NewID(at), at)
+	wantError(t, "rescheduled nothing", err, errand.NotFound, "task")
 	if got, err = c.Cancel(ctx, p, second.ID, ""); err != nil || got.Status != errand.Cancelled {
 		t.Errorf("cancelled %+v, %v", got, err)
 	}

@@ -15,6 +15,7 @@ func (a *app) commands() []*cobra.Command {
 		a.watchCmd(),
 		a.eventsCmd(),
 		a.cancelCmd(),
+		a.rescheduleCmd(),
 		a.retryCmd(),
 		a.operationCmd(),
 		a.checkCmd(),

@@ -161,6 +161,32 @@ is told, and has a grace time; after that the task ends without it.`
 	return cmd
 }
 
+func (a *app) rescheduleCmd() *cobra.Command {
+	var runAt string
+	cmd := a.taskCmd("reschedule TASK", "Move the start of a task that waits", func(ctx context.Context, s *session, project, id string) error {
+		at, err := when("run-at", runAt, time.Now(), 1)
+		if err != nil {
+			return err
+		}
+		if at.IsZero() {
+			return usage("--run-at must say when to start the task")
+		}
+		t, err := s.Reschedule(ctx, project, id, at)
+		if err != nil {
+			return err
+		}
+		if a.output == "json" {
+			return a.json(newTaskJSON(t))
+		}
+		return a.done("task %s is not to start before %s", t.ID, stamp(at))
+	})
+	cmd.Long = `Move the start of a task that has not started, to an earlier or a later time. It
+keeps its deadline, which the new time must not be after.`
+	cmd.Flags().StringVar(&runAt, "run-at", "", "do not start before this `TIME`: 2026-01-31T18:00:00Z, or 90m from now")
+	_ = cmd.MarkFlagRequired("run-at")
+	return cmd
+}
+
 // eventJSON is an event in -o json.
 type eventJSON struct {
 	Seq      int64         `json:"seq"`
@@ -172,12 +198,11 @@ type eventJSON struct {
 	From     errand.Status `json:"from,omitempty"`
 	To       errand.Status `json:"to,omitempty"`
 	Request  string        `json:"request_id,omitempty"`
-	Remote   string        `json:"remote,omitempty"`
 	Reason   string        `json:"reason,omitempty"`
 }
 
 func newEventJSON(e *errand.Event) *eventJSON {
-	return &eventJSON{e.Seq, e.At, e.Instance, e.Task, e.Act, userJSON(e.Actor), e.From, e.To, e.Request, e.Remote, e.Reason}
+	return &eventJSON{e.Seq, e.At, e.Instance, e.Task, e.Act, userJSON(e.Actor), e.From, e.To, e.Request, e.Reason}
 }
 
 func (a *app) eventsCmd() *cobra.Command {
@@ -191,10 +216,10 @@ func (a *app) eventsCmd() *cobra.Command {
 			}
 			for _, e := range list {
 				out, after = append(out, newEventJSON(&e)), e.Seq
-				rows = append(rows, []string{stamp(e.At), string(e.Act), transition(e.From, e.To), e.Actor.Name, e.Remote, e.Reason})
+				rows = append(rows, []string{stamp(e.At), string(e.Act), transition(e.From, e.To), e.Actor.Name, e.Reason})
 			}
 			if len(list) == 0 {
-				return a.print(out, []string{"AT", "WHAT", "STATUS", "WHO", "FROM", "REASON"}, rows)
+				return a.print(out, []string{"AT", "WHAT", "STATUS", "WHO", "REASON"}, rows)
 			}
 		}
 	})

@@ -263,6 +263,7 @@ func TestRoles(t *testing.T) {
 		{"POST " + p + "/instances/" + redisID + "/tasks", errand.Operator},
 		{"POST " + p + "/tasks" + id + "/cancel", errand.Operator},
 		{"POST " + p + "/tasks" + id + "/retry", errand.Operator},
+		{"PATCH " + p + "/tasks" + id, errand.Operator},
 		{"POST " + p + "/claims", errand.Worker},
 		{"POST " + p + "/leases/x/extend", errand.Worker},
 		{"POST " + p + "/leases/x/finish", errand.Worker},
@@ -272,6 +273,8 @@ func TestRoles(t *testing.T) {
 		switch {
 		case strings.HasSuffix(target, "/finish"):
 			body = `{"status":"failed"}`
+		case method == http.MethodPatch && strings.HasSuffix(target, id):
+			body = `{"run_at":"2026-01-02T03:04:05Z"}`
 		case method == http.MethodPost || method == http.MethodPatch:
 			body = "{}"
 		}

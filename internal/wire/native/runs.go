@@ -36,6 +36,11 @@ func (a *api) runRoutes(d *wire.Dialect) {
 			}
 			write(r, taskOf(t))
 		})
+	wire.Handle(d, "PATCH "+project+"/tasks/{task}", decodeReschedule,
+		func(ctx context.Context, p errand.Principal, q rescheduleRequest) (*errand.Task, error) {
+			return a.runs.Reschedule(ctx, p, q.project, q.task, q.at)
+		},
+		func(r *wire.Reply, t *errand.Task) { write(r, taskOf(t)) })
 	wire.Handle(d, "GET "+project+"/tasks/{task}/why", decodeTask,
 		func(ctx context.Context, p errand.Principal, k taskKey) (tasks.Why, error) {
 			return a.runs.Why(ctx, p, k.project, k.task)
@@ -148,6 +153,21 @@ func decodeCancel(r *http.Request) (cancelRequest, error) {
 		err = checkText("reason", b.Reason, errand.MaxAttributeLen)
 	}
 	return cancelRequest{taskKey{r.PathValue("project"), r.PathValue("task")}, b.Reason}, err
+}
+
+type rescheduleRequest struct {
+	taskKey
+	at time.Time
+}
+
+func decodeReschedule(r *http.Request) (rescheduleRequest, error) {
+	b, err := decodeBody[struct {
+		RunAt time.Time `json:"run_at"`
+	}](r)
+	if err == nil && b.RunAt.IsZero() {
+		err = errand.Errorf(errand.Invalid, "run_at", "run_at is needed: when to start the task, like 2026-01-31T18:00:00Z")
+	}
+	return rescheduleRequest{taskKey{r.PathValue("project"), r.PathValue("task")}, b.RunAt}, err
 }
 
 // checkText refuses text that is longer than limit bytes or holds a NUL. That a
