@@ -198,11 +198,12 @@ type eventJSON struct {
 	From     errand.Status `json:"from,omitempty"`
 	To       errand.Status `json:"to,omitempty"`
 	Request  string        `json:"request_id,omitempty"`
+	Remote   string        `json:"remote,omitempty"`
 	Reason   string        `json:"reason,omitempty"`
 }
 
 func newEventJSON(e *errand.Event) *eventJSON {
-	return &eventJSON{e.Seq, e.At, e.Instance, e.Task, e.Act, userJSON(e.Actor), e.From, e.To, e.Request, e.Reason}
+	return &eventJSON{e.Seq, e.At, e.Instance, e.Task, e.Act, userJSON(e.Actor), e.From, e.To, e.Request, e.Remote, e.Reason}
 }
 
 func (a *app) eventsCmd() *cobra.Command {
@@ -216,10 +217,10 @@ func (a *app) eventsCmd() *cobra.Command {
 			}
 			for _, e := range list {
 				out, after = append(out, newEventJSON(&e)), e.Seq
-				rows = append(rows, []string{stamp(e.At), string(e.Act), transition(e.From, e.To), e.Actor.Name, e.Reason})
+				rows = append(rows, []string{stamp(e.At), string(e.Act), transition(e.From, e.To), e.Actor.Name, e.Remote, e.Reason})
 			}
 			if len(list) == 0 {
-				return a.print(out, []string{"AT", "WHAT", "STATUS", "WHO", "REASON"}, rows)
+				return a.print(out, []string{"AT", "WHAT", "STATUS", "WHO", "FROM", "REASON"}, rows)
 			}
 		}
 	})

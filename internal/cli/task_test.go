@@ -182,8 +182,8 @@ func TestTaskCommands(t *testing.T) {
 		{args: "log $DONE -o json", out: `"text": "got `},
 		{args: "log $DONE -f -o json", code: exitUsage, out: `--follow`},
 
-		{args: "events $DONE", out: `(?s)submitted +pending +admin.*claimed +pending > running +errand.*finished +running > succeeded`},
-		{args: "events $DONE -o json", out: `(?s)"act": "submitted".*"request_id"`},
+		{args: "events $DONE", out: `(?s)submitted +pending +admin +127\.0\.0\.1.*claimed +pending > running +errand.*finished +running > succeeded`},
+		{args: "events $DONE -o json", out: `(?s)"act": "submitted".*"request_id".*"remote": "127\.0\.0\.1"`},
 
 		{args: "reschedule $LATER --run-at 2120-01-01T00:00:00Z", code: exitUsage, out: `within a year`},
 		{args: "reschedule $LATER --run-at never", code: exitUsage, out: `--run-at "never" is no time`},
