@@ -24,7 +24,7 @@ import (
 // length and replay its choices; what the machine makes of them differs. With
 // ERRAND_STORM_FREEZE some workers are frozen for a while instead of killed.
 const (
-	stormTime      = 60 * time.Second
+	stormTime      = 2 * time.Minute
 	stormInstances = 50
 	stormClients   = 16
 	stormWorkers   = 3

@@ -74,7 +74,7 @@ func NewRuns(svc *Service, queue Queue, catalog Catalog, sealer Sealer, o RunOpt
 		svc: svc, queue: queue, catalog: catalog, sealer: sealer, opt: o.orDefault(), newID: errand.NewID,
 		jitter: func(d time.Duration) time.Duration { return time.Duration(rand.Int64N(int64(d) + 1)) },
 	}
-	svc.changed = r.changed
+	svc.changed, svc.remaining = r.changed, r.remaining
 	return r
 }
 

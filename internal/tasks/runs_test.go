@@ -450,6 +450,53 @@ func TestChanged(t *testing.T) {
 	})
 }
 
+// TestEstimate checks that the progress of a task tells the time left from the
+// runs before it, unless its worker says better.
+func TestEstimate(t *testing.T) {
+	w := newWorld(t)
+	for _, took := range []time.Duration{10 * time.Second, 30 * time.Second, 20 * time.Second} {
+		w.submit(kafkaID, tasks.Submission{Operation: "modify"})
+		g := w.claim("w", "modify")
+		for ; took > 0; took -= 5 * time.Second {
+			w.now = w.now.Add(5 * time.Second)
+			if _, err := w.Extend(t.Context(), as(errand.Worker), project, g[0].Token, tasks.Beat{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.finish(g[0], errand.Outcome{Status: errand.Succeeded}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	task := w.submit(kafkaID, tasks.Submission{Operation: "modify"})
+	left := func() time.Duration {
+		t.Helper()
+		got, err := w.svc.Progress(t.Context(), as(errand.Viewer), project, kafkaID, task.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Progress == nil {
+			return -1
+		}
+		return got.Progress.Remaining
+	}
+	if got := left(); got != -1 {
+		t.Errorf("a task that waits has %v left", got)
+	}
+	g := w.claim("w", "modify")
+	w.now = w.now.Add(5 * time.Second)
+	if got := left(); got != 15*time.Second {
+		t.Errorf("%v left, want 15 s: the runs before took 20 s", got)
+	}
+	b := tasks.Beat{Progress: &errand.Progress{Percent: 10, Remaining: time.Minute}}
+	if _, err := w.Extend(t.Context(), as(errand.Worker), project, g[0].Token, b); err != nil {
+		t.Fatal(err)
+	}
+	w.now = w.now.Add(4 * time.Second)
+	if got := left(); got != 56*time.Second {
+		t.Errorf("%v left, want 56 s: the worker said a minute 4 s ago", got)
+	}
+}
+
 func TestDetails(t *testing.T) {
 	w := newWorld(t)
 	for _, tt := range []struct{ params, details, want string }{

@@ -19,7 +19,10 @@ type Service struct {
 	Store Store
 	Now   func() time.Time
 
-	changed func() // told of every event; set by NewRuns
+	// Set by NewRuns: changed is told of every event, and remaining estimates how
+	// long a running task still takes.
+	changed   func()
+	remaining func(context.Context, *errand.Task, time.Time) (time.Duration, error)
 }
 
 // New returns a Service over store with the clock now.
@@ -87,6 +90,26 @@ func (s *Service) Show(ctx context.Context, p errand.Principal, project, instanc
 	if instance != "" && t.Instance != instance {
 		return nil, noTask(id)
 	}
+	return t, nil
+}
+
+// Progress is Show with the time that a running task still takes estimated from
+// the runs before it, where its worker does not say.
+func (s *Service) Progress(ctx context.Context, p errand.Principal, project, instance, id string) (*errand.Task, error) {
+	t, err := s.Show(ctx, p, project, instance, id)
+	if err != nil || s.remaining == nil || t.Status != errand.Running || t.Run == nil {
+		return t, err
+	}
+	left, err := s.remaining(ctx, t, s.Now())
+	if err != nil {
+		return nil, err
+	}
+	estimated := errand.Progress{}
+	if t.Progress != nil {
+		estimated = *t.Progress
+	}
+	estimated.Remaining = left
+	t.Progress = &estimated
 	return t, nil
 }
 

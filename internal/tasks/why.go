@@ -165,8 +165,8 @@ func (r *Runs) whyRunning(ctx context.Context, t *errand.Task, now time.Time) (W
 // remaining estimates how long a task still takes: as its worker says, else from
 // the runs before it.
 func (r *Runs) remaining(ctx context.Context, t *errand.Task, now time.Time) (time.Duration, error) {
-	if t.Progress != nil && t.Progress.Remaining > 0 {
-		return t.Progress.Remaining, nil
+	if t.Progress != nil && t.Progress.Remaining > 0 && t.Run != nil { // so much was left when it was said
+		return max(0, t.Progress.Remaining-max(0, now.Sub(t.Run.Lease.Beat))).Round(time.Second), nil
 	}
 	usual, err := r.usual(ctx, t)
 	if err != nil || usual == 0 {

@@ -39,6 +39,9 @@ func newDialect(svc *tasks.Service, o Options, auth wire.Authenticator) *wire.Di
 	show := func(ctx context.Context, p errand.Principal, k taskKey) (*errand.Task, error) {
 		return svc.Show(ctx, p, k.project, k.instance, k.task)
 	}
+	progress := func(ctx context.Context, p errand.Principal, k taskKey) (*errand.Task, error) {
+		return svc.Progress(ctx, p, k.project, k.instance, k.task)
+	}
 	remove := func(ctx context.Context, p errand.Principal, k taskKey) (struct{}, error) {
 		return struct{}{}, svc.Delete(ctx, p, k.project, k.task, tasks.DeleteOptions{Instance: k.instance, Engine: errand.Redis})
 	}
@@ -46,7 +49,7 @@ func newDialect(svc *tasks.Service, o Options, auth wire.Authenticator) *wire.Di
 	const ofInstance = "/v2/{project_id}/instances/{instance_id}/tasks"
 	wire.Handle(d, "GET "+ofInstance, decodeList, svc.List, encodeList)
 	wire.Handle(d, "GET "+ofInstance+"/{task_id}", decodeTask, show, encodeShow)
-	wire.Handle(d, "GET "+ofInstance+"/{task_id}/progress", decodeTask, show, encodeProgress)
+	wire.Handle(d, "GET "+ofInstance+"/{task_id}/progress", decodeTask, progress, encodeProgress)
 	wire.Handle(d, "DELETE "+ofInstance+"/{task_id}", decodeTask, remove, encodeDeleted)
 
 	const centre = "/v2/{project_id}/tasks"

@@ -60,7 +60,7 @@ func newDialect(engine errand.Engine, svc *tasks.Service, operations []errand.Op
 	if engine != errand.RabbitMQ { // its reference has no such call
 		wire.Handle(d, "GET "+path+"/{task_id}/progress", decodeTask,
 			func(ctx context.Context, p errand.Principal, k taskKey) (*errand.Task, error) {
-				return svc.Show(ctx, p, k.project, k.instance, k.task)
+				return svc.Progress(ctx, p, k.project, k.instance, k.task)
 			}, enc.progress)
 	}
 	if o.Runs != nil {
