@@ -91,7 +91,10 @@ func (t *tx) submitted(project int64, task *errand.Task, key tasks.SubmitKey) (*
 		if err == nil && r == nil {
 			err = errand.Errorf(errand.Conflict, "idempotency_key", "the idempotency key was used for task %s, which has been deleted since", id)
 		}
-		return taskOf(r), digest, err
+		if err != nil {
+			return nil, "", err
+		}
+		return taskOf(r), digest, nil
 	}
 	return nil, "", t.exec(`INSERT OR REPLACE INTO submit_keys (project_key, key, task, digest, expires) VALUES (?, ?, ?, ?, ?)`,
 		project, key.Key, task.ID, key.Digest, micro(key.Expires))
