@@ -86,22 +86,17 @@ func isStrings(v value, member string) error {
 // "details" and have the type that the provider's SDKs insist on, as an object
 // in alphabetical order; nil if there are none.
 func Details(object json.RawMessage) json.RawMessage {
-	var members map[string]json.RawMessage
-	if json.Unmarshal(object, &members) != nil {
-		return nil
-	}
 	out := []byte{'{'}
-	for _, name := range slices.Sorted(maps.Keys(members)) {
-		is, known := detailMembers[name]
-		if v := (value{raw: members[name]}); !known || v.isNull() || is(v, name) != nil {
-			continue
+	documented(object, func(name string, member json.RawMessage, fits bool) {
+		if !fits {
+			return
 		}
 		if len(out) > 1 {
 			out = append(out, ',')
 		}
 		out = append(append(out, '"'), name...)
-		out = append(append(out, '"', ':'), members[name]...)
-	}
+		out = append(append(out, '"', ':'), member...)
+	})
 	if len(out) == 1 {
 		return nil
 	}
@@ -114,16 +109,29 @@ func Details(object json.RawMessage) json.RawMessage {
 
 // CheckDetails reports, as Invalid about "details", the first documented member
 // of a JSON object whose type is not the one that the provider's SDKs insist on.
+// That something is no object is for others to say.
 func CheckDetails(object json.RawMessage) error {
+	var err error
+	documented(object, func(name string, _ json.RawMessage, fits bool) {
+		if !fits && err == nil {
+			err = errand.Errorf(errand.Invalid, "details", "details.%s has another type than the provider documents, which its clients cannot read", name)
+		}
+	})
+	return err
+}
+
+// documented calls each, in alphabetical order, for the members of a JSON object
+// that are documented for "details" and not null, and says whether their type is
+// the documented one.
+func documented(object json.RawMessage, each func(name string, member json.RawMessage, fits bool)) {
 	var members map[string]json.RawMessage
 	if json.Unmarshal(object, &members) != nil {
-		return nil // that it is no object is for others to say
+		return
 	}
 	for _, name := range slices.Sorted(maps.Keys(members)) {
 		is, known := detailMembers[name]
-		if v := (value{raw: members[name]}); known && !v.isNull() && is(v, name) != nil {
-			return errand.Errorf(errand.Invalid, "details", "details.%s has another type than the provider documents, which its clients cannot read", name)
+		if v := (value{raw: members[name]}); known && !v.isNull() {
+			each(name, v.raw, is(v, name) == nil)
 		}
 	}
-	return nil
 }

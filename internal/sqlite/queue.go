@@ -94,7 +94,7 @@ func (t *tx) submitted(project int64, task *errand.Task, key tasks.SubmitKey) (*
 		if err != nil {
 			return nil, "", err
 		}
-		return taskOf(r), digest, nil
+		return &r.Task, digest, nil
 	}
 	return nil, "", t.exec(`INSERT OR REPLACE INTO submit_keys (project_key, key, task, digest, expires) VALUES (?, ?, ?, ?, ?)`,
 		project, key.Key, task.ID, key.Digest, micro(key.Expires))
@@ -111,13 +111,6 @@ func (t *tx) vacant(project int64, task *errand.Task) error {
 		return errand.Errorf(errand.Conflict, "task", "a task with id %s is there already", task.ID)
 	}
 	return t.removeForgotten(project, task.ID)
-}
-
-func taskOf(r *record) *errand.Task {
-	if r == nil {
-		return nil
-	}
-	return &r.Task
 }
 
 // admit asks whether a task may join its lane.
@@ -212,8 +205,9 @@ func (s *Store) Update(ctx context.Context, project, id string, change tasks.Cha
 			return err
 		}
 		if event == nil { // what change did to it does not count
-			r, err = t.known(project, id)
-			after = taskOf(r)
+			if r, err = t.known(project, id); err == nil {
+				after = &r.Task
+			}
 			return err
 		}
 		return t.save(r, &before, event)
