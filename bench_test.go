@@ -25,6 +25,7 @@ import (
 	"github.com/errandhq/errand"
 	"github.com/errandhq/errand/internal/auth"
 	"github.com/errandhq/errand/internal/catalog"
+	"github.com/errandhq/errand/internal/postgres"
 	"github.com/errandhq/errand/internal/server"
 	"github.com/errandhq/errand/internal/signature"
 	"github.com/errandhq/errand/internal/sqlite"
@@ -37,7 +38,8 @@ import (
 
 var (
 	benchTasks = flag.Int("tasks", 1_000_000, "how many tasks the benchmark's database holds")
-	benchDir   = flag.String("dir", "", "where to keep the benchmark's database for the next run; empty: nowhere")
+	benchDir   = flag.String("dir", "", "where to keep the benchmark's database, or with -db its keys, for the next run; empty: nowhere")
+	benchDB    = flag.String("db", "", "the URL of a PostgreSQL database to measure; empty: SQLite")
 )
 
 // The shape of the benchmark's history: one hot instance with a tenth of all
@@ -130,7 +132,7 @@ func newBenchServer(b *testing.B) *benchServer {
 	if dir == "" {
 		dir = b.TempDir()
 	}
-	store, err := sqlite.Open(filepath.Join(dir, "errand.db"), sqlite.Options{})
+	store, err := openBenchStore(dir)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -181,6 +183,21 @@ func newBenchServer(b *testing.B) *benchServer {
 	return h
 }
 
+// benchStore is what both stores are.
+type benchStore interface {
+	tasks.Store
+	tasks.Queue
+	auth.Store
+	Close() error
+}
+
+func openBenchStore(dir string) (benchStore, error) {
+	if *benchDB != "" {
+		return postgres.Open(context.Background(), *benchDB, postgres.Options{})
+	}
+	return sqlite.Open(filepath.Join(dir, "errand.db"), sqlite.Options{})
+}
+
 // credentials keeps the key of a database that is used again.
 func (h *benchServer) credentials(b *testing.B, d *auth.Directory, file string) {
 	b.Helper()
@@ -219,7 +236,7 @@ func (h *benchServer) fill(b *testing.B) {
 				n = *benchTasks / 10
 			}
 			for done := 0; done < n; {
-				batch := make([]*errand.Task, 0, 1000)
+				batch := make([]*errand.Task, 0, 10_000)
 				for ; done < n && len(batch) < cap(batch); done++ {
 					at := benchEpoch.Add(time.Duration(rnd.Int64N(int64(benchYear))))
 					batch = append(batch, benchTask(errand.NewID(at), at))
