@@ -193,7 +193,11 @@ type benchStore interface {
 
 func openBenchStore(dir string) (benchStore, error) {
 	if *benchDB != "" {
-		return postgres.Open(context.Background(), *benchDB, postgres.Options{})
+		s, err := postgres.Open(context.Background(), *benchDB, postgres.Options{})
+		if err != nil {
+			return nil, err
+		}
+		return any(s).(benchStore), nil
 	}
 	return sqlite.Open(filepath.Join(dir, "errand.db"), sqlite.Options{})
 }
