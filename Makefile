@@ -26,8 +26,12 @@ build: ## build bin/errand: static, without cgo
 demo: build ## run a server with sample data until Ctrl-C
 	bin/errand demo
 
+.PHONY: setup
+setup: ## install the services that tests run: PostgreSQL, PgBouncer (Debian, as root)
+	@scripts/services.sh
+
 .PHONY: test
-test: check fuzz unit conformance ## everything that a change must pass
+test: setup check fuzz unit conformance ## everything that a change must pass
 
 .PHONY: check
 check: ## formatting, go vet, staticcheck
@@ -55,6 +59,10 @@ conformance: ## the provider's own SDKs, as users install them, against the bina
 .PHONY: bench
 bench: ## benchmarks; nothing here can fail a change
 	$(GO) test -run '^$$' -bench . -benchmem -p 1 -timeout 60m ./...
+
+.PHONY: bench-peers
+bench-peers: ## the same work on Errand and on its peers, side by side: docs/benchmarks.md (about 20 minutes)
+	cd bench && $(GO) run . -out ../docs/benchmarks.md
 
 .PHONY: clean
 clean: ## remove what was built
