@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -27,10 +26,6 @@ type Directory struct {
 
 	keys   *cache[string, *signingKey]
 	tokens *cache[tokenHash, Session]
-
-	// change is held while something is changed whose rule spans several
-	// records, such as that an admin remains.
-	change sync.Mutex
 }
 
 // OpenDirectory returns the directory kept in store, with the clock now. It
@@ -46,8 +41,9 @@ func OpenDirectory(ctx context.Context, store Store, sealer *Sealer, now func() 
 	return d, nil
 }
 
-// changed forgets what is remembered of credentials.
-func (d *Directory) changed() {
+// Forget drops what is remembered of credentials: some may have been changed,
+// here or on another node.
+func (d *Directory) Forget() {
 	d.keys.forget()
 	d.tokens.forget()
 }
@@ -63,50 +59,60 @@ type First struct {
 // Bootstrap makes the first project, the user admin and an access key, unless
 // there are users already. It hands them to deliver, which must keep them
 // safely: the account is enabled only after deliver has succeeded, and until
-// then every call begins anew. So nobody is locked out by a crash in between.
+// then every call begins anew. So nobody is locked out by a crash in between. Of
+// several nodes that start at once, one delivers, and the others wait for it.
 func (d *Directory) Bootstrap(ctx context.Context, project string, deliver func(First) error) error {
-	d.change.Lock()
-	defer d.change.Unlock()
-	defer d.changed()
-	users, err := d.store.Users(ctx)
-	if err != nil {
+	if _, done, err := d.bootstrapped(ctx); done || err != nil {
 		return err
 	}
-	// A single disabled admin without a password is one that was never delivered.
-	unfinished := len(users) == 1 && users[0].Admin && users[0].Disabled && users[0].Password == ""
-	if len(users) > 0 && !unfinished {
-		return nil
-	}
-	var first First
-	if first.Project, err = d.bootstrapProject(ctx, project); err != nil {
-		return err
-	}
-	if unfinished {
-		first.User = users[0]
-		if err := d.dropKeys(ctx, first.User.ID); err != nil {
-			return err
-		}
-	} else {
-		first.User = User{ID: errand.NewID(d.now()), Name: "admin", Admin: true, Disabled: true, CreatedAt: d.now()}
-		if err := d.store.AddUser(ctx, first.User); err != nil {
-			return err
-		}
-	}
-	if first.Key, err = d.issue(ctx, first.User, first.Project, 0, "first start"); err != nil {
-		return err
-	}
-	first.Password = rand.Text()
+	first := First{Password: rand.Text()}
 	hash, err := d.hasher.hash(ctx, first.Password)
 	if err != nil {
 		return err
 	}
-	if err := deliver(first); err != nil {
-		return err
-	}
-	return d.store.UpdateUser(ctx, first.User.ID, func(u *User) error {
-		u.Password, u.Disabled = hash, false
-		return nil
+	defer d.Forget()
+	return d.store.Exclusively(ctx, func(ctx context.Context) error {
+		users, done, err := d.bootstrapped(ctx)
+		if done || err != nil {
+			return err
+		}
+		if first.Project, err = d.bootstrapProject(ctx, project); err != nil {
+			return err
+		}
+		if first.User, err = d.bootstrapUser(ctx, users); err != nil {
+			return err
+		}
+		if first.Key, err = d.issue(ctx, first.User, first.Project, 0, "first start"); err != nil {
+			return err
+		}
+		if err := deliver(first); err != nil {
+			return err
+		}
+		return d.store.UpdateUser(ctx, first.User.ID, func(u *User) error {
+			u.Password, u.Disabled = hash, false
+			return nil
+		})
 	})
+}
+
+// bootstrapped returns the users, and whether the first of them has been
+// delivered: a single disabled admin without a password has not.
+func (d *Directory) bootstrapped(ctx context.Context) (users []User, done bool, err error) {
+	if users, err = d.store.Users(ctx); err != nil {
+		return nil, false, err
+	}
+	unfinished := len(users) == 1 && users[0].Admin && users[0].Disabled && users[0].Password == ""
+	return users, len(users) > 0 && !unfinished, nil
+}
+
+// bootstrapUser returns the first user, made anew or left by a start that did
+// not come to its end.
+func (d *Directory) bootstrapUser(ctx context.Context, users []User) (User, error) {
+	if len(users) > 0 {
+		return users[0], d.dropKeys(ctx, users[0].ID)
+	}
+	u := User{ID: errand.NewID(d.now()), Name: "admin", Admin: true, Disabled: true, CreatedAt: d.now()}
+	return u, d.store.AddUser(ctx, u)
 }
 
 func (d *Directory) bootstrapProject(ctx context.Context, name string) (Project, error) {
@@ -126,8 +132,6 @@ func (d *Directory) AddProject(ctx context.Context, p errand.Principal, name, id
 	if err := adminOnly(p); err != nil {
 		return Project{}, err
 	}
-	d.change.Lock()
-	defer d.change.Unlock()
 	return d.addProject(ctx, name, id)
 }
 

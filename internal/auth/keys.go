@@ -55,28 +55,34 @@ func (d *Directory) AddKey(ctx context.Context, p errand.Principal, n NewKey) (C
 	if len(n.Note) > MaxNoteLen || !utf8.ValidString(n.Note) || strings.ContainsFunc(n.Note, unicode.IsControl) {
 		return Credential{}, errand.Errorf(errand.Invalid, "note", "a note must be at most %d bytes of UTF-8 without control characters", MaxNoteLen)
 	}
-	d.change.Lock()
-	defer d.change.Unlock()
-	u, err := d.store.UserByName(ctx, n.User)
+	defer d.Forget()
+	var c Credential
+	err := d.store.Exclusively(ctx, func(ctx context.Context) error {
+		u, err := d.store.UserByName(ctx, n.User)
+		if err != nil {
+			return err
+		}
+		project, err := d.project(ctx, n.Project)
+		if err != nil {
+			return err
+		}
+		if roleIn(u, project.ID) == "" {
+			return errand.Errorf(errand.Invalid, "role", "user %s has no role in project %s; give one first", u.Name, project.Name)
+		}
+		keys, err := d.store.Keys(ctx, u.ID)
+		if err != nil {
+			return err
+		}
+		if len(keys) >= MaxKeys {
+			return errand.Errorf(errand.Conflict, "access_key", "user %s has %d access keys already; revoke one first", u.Name, len(keys))
+		}
+		c, err = d.issue(ctx, u, project, n.Lifetime, n.Note)
+		return err
+	})
 	if err != nil {
 		return Credential{}, err
 	}
-	project, err := d.project(ctx, n.Project)
-	if err != nil {
-		return Credential{}, err
-	}
-	if roleIn(u, project.ID) == "" {
-		return Credential{}, errand.Errorf(errand.Invalid, "role", "user %s has no role in project %s; give one first", u.Name, project.Name)
-	}
-	keys, err := d.store.Keys(ctx, u.ID)
-	if err != nil {
-		return Credential{}, err
-	}
-	if len(keys) >= MaxKeys {
-		return Credential{}, errand.Errorf(errand.Conflict, "access_key", "user %s has %d access keys already; revoke one first", u.Name, len(keys))
-	}
-	defer d.changed()
-	return d.issue(ctx, u, project, n.Lifetime, n.Note)
+	return c, nil
 }
 
 // issue makes and saves a key.
@@ -125,7 +131,7 @@ func (d *Directory) RevokeKey(ctx context.Context, p errand.Principal, access st
 	if err := adminOnly(p); err != nil {
 		return err
 	}
-	defer d.changed()
+	defer d.Forget()
 	return d.store.DeleteKey(ctx, access)
 }
 

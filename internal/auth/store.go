@@ -84,6 +84,12 @@ type Store interface {
 	AddToken(ctx context.Context, t Token, keep int) error
 	Token(ctx context.Context, hash []byte) (Token, error)
 
+	// Exclusively runs fn, once at the most, while no other caller's Exclusively
+	// runs, on any node. What fn calls are transactions of their own: what it did
+	// before it failed stays. The context that fn is given ends when others might
+	// be let in. fn's error is returned as it is; fn does not call Exclusively.
+	Exclusively(ctx context.Context, fn func(ctx context.Context) error) error
+
 	// Check returns the value kept under name, after saving value if there was
 	// none. It ties a store to the key that its secrets are sealed with.
 	Check(ctx context.Context, name string, value []byte) ([]byte, error)

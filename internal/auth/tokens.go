@@ -49,34 +49,54 @@ func (d *Directory) PasswordToken(ctx context.Context, name, password string, sc
 	if err != nil {
 		return "", s, err
 	}
-	d.change.Lock()
-	defer d.change.Unlock()
-	if ok { // and still is: a new password ends the sessions of the old one
-		var now User
-		if now, err = d.store.User(ctx, u.ID); err != nil {
-			return "", s, err
-		}
-		ok = now.Password == u.Password && !now.Disabled
+	if !ok || u.Disabled {
+		return "", s, badPassword()
 	}
-	if !ok {
-		return "", s, errand.Errorf(errand.Unauthenticated, "password", "the user name or the password is wrong")
+	token, s, err = d.newSession(ctx, u.ID, scope, d.now().Add(TokenLifetime))
+	if err != nil {
+		return "", s, err
 	}
-	return d.newSession(ctx, u.ID, scope, d.now().Add(TokenLifetime))
+	// A new password ends the sessions that are there when it is set. If it is
+	// not set by now, that will end this one too; otherwise nobody is given it.
+	now, err := d.store.User(ctx, u.ID)
+	if err != nil {
+		return "", Session{}, err
+	}
+	if now.Password != u.Password || now.Disabled {
+		return "", Session{}, badPassword()
+	}
+	return token, s, nil
+}
+
+func badPassword() error {
+	return errand.Errorf(errand.Unauthenticated, "password", "the user name or the password is wrong")
 }
 
 // Rescope exchanges a token for one of another scope, which expires when the
 // given one does. Errors: as [Directory.Session] and PasswordToken.
-func (d *Directory) Rescope(ctx context.Context, token string, scope Scope) (string, Session, error) {
-	d.change.Lock()
-	defer d.change.Unlock()
-	s, err := d.Session(ctx, token)
-	if err != nil {
+func (d *Directory) Rescope(ctx context.Context, token string, scope Scope) (next string, s Session, err error) {
+	if s, err = d.Session(ctx, token); err != nil {
 		return "", s, err
 	}
-	return d.newSession(ctx, s.Principal.User.ID, scope, s.ExpiresAt)
+	err = d.store.Exclusively(ctx, func(ctx context.Context) error {
+		// Not what is remembered: its sessions may have been ended on another node.
+		old, err := d.findToken(ctx, hashToken(token))
+		if err == nil {
+			err = old.denied
+		}
+		if err != nil {
+			return err
+		}
+		next, s, err = d.newSession(ctx, old.Principal.User.ID, scope, old.ExpiresAt)
+		return err
+	})
+	if err != nil {
+		return "", Session{}, err
+	}
+	return next, s, nil
 }
 
-// newSession issues a token for a user. The caller holds d.change.
+// newSession issues a token for a user.
 func (d *Directory) newSession(ctx context.Context, userID string, scope Scope, expires time.Time) (string, Session, error) {
 	project, err := d.scoped(ctx, scope)
 	if err != nil {

@@ -51,13 +51,11 @@ func (d *Directory) AddUser(ctx context.Context, p errand.Principal, n NewUser) 
 	if err != nil {
 		return User{}, err
 	}
-	d.change.Lock()
-	defer d.change.Unlock()
 	u := User{ID: errand.NewID(d.now()), Name: n.Name, Password: hash, Admin: n.Admin, Roles: roles, CreatedAt: d.now()}
 	if err := d.store.AddUser(ctx, u); err != nil {
 		return User{}, err
 	}
-	d.changed()
+	d.Forget()
 	return public(u), nil
 }
 
@@ -91,41 +89,47 @@ func (d *Directory) SetUser(ctx context.Context, p errand.Principal, name string
 			return User{}, err
 		}
 	}
-	d.change.Lock()
-	defer d.change.Unlock()
-	u, err := d.store.UserByName(ctx, name)
-	if err != nil {
-		return User{}, err
-	}
-	last, err := d.lastAdmin(ctx, u.ID)
-	if err != nil {
-		return User{}, err
-	}
-	defer d.changed()
-	err = d.store.UpdateUser(ctx, u.ID, func(x *User) error {
-		if change.Password != nil {
-			x.Password = hash
+	defer d.Forget()
+	var u User
+	err = d.store.Exclusively(ctx, func(ctx context.Context) error {
+		if u, err = d.store.UserByName(ctx, name); err != nil {
+			return err
 		}
-		if change.Admin != nil {
-			x.Admin = *change.Admin
+		last, err := d.lastAdmin(ctx, u.ID)
+		if err != nil {
+			return err
 		}
-		if change.Disabled != nil {
-			x.Disabled = *change.Disabled
+		err = d.store.UpdateUser(ctx, u.ID, func(x *User) error {
+			if change.Password != nil {
+				x.Password = hash
+			}
+			change.apply(x, roles)
+			if last && (!x.Admin || x.Disabled) {
+				return errand.Errorf(errand.Conflict, "user", "%s is the last admin; make another user one first", name)
+			}
+			u = *x
+			return nil
+		})
+		if err == nil && (change.Password != nil || u.Disabled) {
+			err = d.endSessions(ctx, u.ID)
 		}
-		x.Roles = merge(x.Roles, roles)
-		if last && (!x.Admin || x.Disabled) {
-			return errand.Errorf(errand.Conflict, "user", "%s is the last admin; make another user one first", name)
-		}
-		u = *x
-		return nil
+		return err
 	})
-	if err == nil && (change.Password != nil || u.Disabled) {
-		err = d.endSessions(ctx, u.ID)
-	}
 	if err != nil {
 		return User{}, err
 	}
 	return public(u), nil
+}
+
+// apply makes the change to x, but for the password.
+func (c UserChange) apply(x *User, roles map[string]errand.Role) {
+	if c.Admin != nil {
+		x.Admin = *c.Admin
+	}
+	if c.Disabled != nil {
+		x.Disabled = *c.Disabled
+	}
+	x.Roles = merge(x.Roles, roles)
 }
 
 // lastAdmin reports whether the user with the given id is the only enabled admin.

@@ -40,6 +40,7 @@ type Store struct {
 	lock  *os.File
 	log   *slog.Logger
 	cache cache
+	alone sync.Mutex // of Exclusively
 
 	w       *writer
 	readers chan *conn

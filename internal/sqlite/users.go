@@ -146,3 +146,13 @@ func (s *Store) UpdateUser(ctx context.Context, id string, fn func(*auth.User) e
 		return t.setRoles(u)
 	})
 }
+
+// Exclusively implements auth.Store. No other process has the file.
+func (s *Store) Exclusively(ctx context.Context, fn func(context.Context) error) error {
+	s.alone.Lock()
+	defer s.alone.Unlock()
+	if err := ctx.Err(); err != nil { // while it waited
+		return errand.Errorf(errand.Unavailable, "store", "the request ended while it waited for its turn").WithCause(err)
+	}
+	return fn(ctx)
+}

@@ -29,6 +29,7 @@ func RunAuth(t *testing.T, open func(*testing.T) auth.Store) {
 		{"tokens are returned as added", authTokens},
 		{"tokens are dropped when they expired or are too many", authTokenLimits},
 		{"check keeps the first value", authCheck},
+		{"exclusive callers wait for each other", authExclusively},
 		{"callers who have gone change nothing", authGone},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -284,6 +285,57 @@ func authCheck(t *testing.T, s auth.Store) {
 		if string(got) != c.want {
 			t.Errorf("check %s with %q gives %q, want %q", c.name, c.value, got, c.want)
 		}
+	}
+}
+
+func authExclusively(t *testing.T, s auth.Store) {
+	ctx := t.Context()
+	boom := errors.New("boom")
+	err := s.Exclusively(ctx, func(ctx context.Context) error {
+		if err := s.AddUser(ctx, user(1)); err != nil {
+			return err
+		}
+		return boom
+	})
+	if !errors.Is(err, boom) {
+		t.Fatalf("Exclusively = %v, want fn's own error", err)
+	}
+	if _, err := s.User(ctx, taskID(1)); err != nil {
+		t.Errorf("what fn did before it failed: %v", err)
+	}
+	const callers = 8
+	inside, most := 0, 0 // the race detector watches over these, too
+	var wg sync.WaitGroup
+	for range callers {
+		wg.Go(func() {
+			err := s.Exclusively(ctx, func(ctx context.Context) error {
+				inside++
+				defer func() { inside-- }()
+				most = max(most, inside)
+				k := key(2 * most)
+				keys, err := s.Keys(ctx, k.UserID)
+				if err != nil {
+					return err
+				}
+				k.Access = fmt.Sprintf("AK%018d", len(keys)) // taken, if another is inside
+				return s.AddKey(ctx, k)
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	keys, err := s.Keys(ctx, taskID(1))
+	must(t, err)
+	if most != 1 || len(keys) != callers {
+		t.Errorf("%d were inside at a time, and %d keys are there; want 1 and %d", most, len(keys), callers)
+	}
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	err = s.Exclusively(gone, func(context.Context) error { t.Error("runs for a caller who has gone"); return nil })
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("Exclusively for a caller who has gone: %v", err)
 	}
 }
 
