@@ -9,6 +9,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/errandhq/errand"
+	"github.com/errandhq/errand/internal/stored"
 	"github.com/errandhq/errand/internal/tasks"
 )
 
@@ -135,7 +136,7 @@ func (t *tx) admit(p place, task *errand.Task, admit func(*errand.Task, int) err
 
 // saveLive keeps the run of a task that has not ended, and sees to its lane.
 func (t *tx) saveLive(p place, task *errand.Task) error {
-	text, err := encodeRun(task.Run)
+	text, err := stored.EncodeRun(task.Run)
 	if err != nil {
 		return err
 	}
@@ -313,7 +314,7 @@ func (t *tx) saveRun(r *record, before *errand.Task) error {
 	}
 	ended := *r.Run
 	ended.Lease, ended.Sealed = errand.Lease{}, nil
-	text, err := encodeRun(&ended)
+	text, err := stored.EncodeRun(&ended)
 	if err != nil {
 		return err
 	}
@@ -339,7 +340,7 @@ func (t *tx) saveRun(r *record, before *errand.Task) error {
 }
 
 func (t *tx) renewLive(r *record) error {
-	text, err := encodeRun(r.Run)
+	text, err := stored.EncodeRun(r.Run)
 	if err != nil {
 		return err
 	}

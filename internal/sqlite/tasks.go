@@ -2,11 +2,11 @@ package sqlite
 
 import (
 	"context"
-	"encoding/json"
 
 	"zombiezen.com/go/sqlite"
 
 	"github.com/errandhq/errand"
+	"github.com/errandhq/errand/internal/stored"
 	"github.com/errandhq/errand/internal/tasks"
 )
 
@@ -49,9 +49,8 @@ func (c *conn) bareTask(query, project, id string) (*record, error) {
 		if t.Progress == nil || st.ColumnIsNull(colSteps) {
 			return nil
 		}
-		var steps []step
-		err := json.Unmarshal(blob(st, colSteps), &steps)
-		t.Progress.Steps = decodeSteps(steps)
+		var err error
+		t.Progress.Steps, err = stored.DecodeSteps(blob(st, colSteps))
 		return err
 	})
 	if err != nil || len(found) == 0 {
@@ -237,11 +236,9 @@ func progressColumns(p *errand.Progress) (percent, remaining, steps any, err err
 		return nil, nil, nil, nil
 	}
 	if len(p.Steps) > 0 {
-		b, err := json.Marshal(encodeSteps(p.Steps))
-		if err != nil {
+		if steps, err = stored.EncodeSteps(p.Steps); err != nil {
 			return nil, nil, nil, err
 		}
-		steps = string(b)
 	}
 	return p.Percent, p.Remaining.Microseconds(), steps, nil
 }
