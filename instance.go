@@ -60,7 +60,7 @@ func (i *Instance) Validate() error {
 		return Errorf(Invalid, "attributes", "an instance has at most %d attributes, not %d", MaxAttributes, len(i.Attributes))
 	}
 	for k, v := range i.Attributes {
-		if k == "" || !validText(k, MaxNameLen) || !validText(v, MaxAttributeLen) {
+		if k == "" || !ValidText(k, MaxNameLen) || !ValidText(v, MaxAttributeLen) {
 			return Errorf(Invalid, "attributes", "attribute %.64q: a name is 1 to %d bytes and a value at most %d, both UTF-8", k, MaxNameLen, MaxAttributeLen)
 		}
 	}
@@ -77,8 +77,9 @@ func printable(s string) bool {
 	return true
 }
 
-// validText reports whether s is at most limit bytes of UTF-8 without NUL.
-func validText(s string, limit int) bool {
+// ValidText reports whether s is at most limit bytes of UTF-8 without NUL: what
+// every store can keep as a text.
+func ValidText(s string, limit int) bool {
 	if len(s) > limit || !utf8.ValidString(s) {
 		return false
 	}

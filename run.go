@@ -112,12 +112,12 @@ func (o Outcome) Validate() error {
 	switch {
 	case !o.Status.Final():
 		return Errorf(Invalid, "status", "an attempt ends as succeeded, failed or cancelled, not as %.32q", string(o.Status))
-	case !validText(o.ErrorCode, MaxNameLen):
+	case !ValidText(o.ErrorCode, MaxNameLen):
 		return Errorf(Invalid, "error_code", "error code must be at most %d bytes of UTF-8", MaxNameLen)
-	case !validText(o.Reason, MaxAttributeLen):
+	case !ValidText(o.Reason, MaxAttributeLen):
 		return Errorf(Invalid, "reason", "reason must be at most %d bytes of UTF-8", MaxAttributeLen)
-	case len(o.Result) > MaxDetailsLen:
-		return Errorf(Invalid, "result", "result must be at most %d bytes", MaxDetailsLen)
+	case !ValidText(string(o.Result), MaxDetailsLen):
+		return Errorf(Invalid, "result", "result must be at most %d bytes of UTF-8", MaxDetailsLen)
 	case o.Result != nil && !json.Valid(o.Result):
 		return Errorf(Invalid, "result", "result must be one JSON value")
 	}

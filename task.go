@@ -95,21 +95,21 @@ func (t *Task) Validate() error {
 		return Errorf(Invalid, "id", "id %.64q is not 32 lower-case hex digits", t.ID)
 	case !ValidID(t.JobID):
 		return Errorf(Invalid, "job_id", "job id %.64q is not 32 lower-case hex digits", t.JobID)
-	case t.Operation == "" || !validText(t.Operation, MaxNameLen):
+	case t.Operation == "" || !ValidText(t.Operation, MaxNameLen):
 		return Errorf(Invalid, "name", "the operation's name must be 1 to %d bytes of UTF-8", MaxNameLen)
-	case !validText(t.User.ID, MaxNameLen):
+	case !ValidText(t.User.ID, MaxNameLen):
 		return Errorf(Invalid, "user_id", "user id must be at most %d bytes of UTF-8", MaxNameLen)
-	case !validText(t.User.Name, MaxNameLen):
+	case !ValidText(t.User.Name, MaxNameLen):
 		return Errorf(Invalid, "user_name", "user name must be at most %d bytes of UTF-8", MaxNameLen)
-	case !validText(t.Params, MaxParamsLen):
+	case !ValidText(t.Params, MaxParamsLen):
 		return Errorf(Invalid, "params", "params must be at most %d bytes of UTF-8", MaxParamsLen)
-	case len(t.Details) > MaxDetailsLen:
-		return Errorf(Invalid, "details", "details must be at most %d bytes", MaxDetailsLen)
+	case !ValidText(string(t.Details), MaxDetailsLen):
+		return Errorf(Invalid, "details", "details must be at most %d bytes of UTF-8", MaxDetailsLen)
 	case !t.Status.Valid():
 		return Errorf(Invalid, "status", "status %.64q is not one of %v", string(t.Status), Statuses())
-	case !validText(t.ErrorCode, MaxNameLen):
+	case !ValidText(t.ErrorCode, MaxNameLen):
 		return Errorf(Invalid, "error_code", "error code must be at most %d bytes of UTF-8", MaxNameLen)
-	case !validText(t.Reason, MaxAttributeLen):
+	case !ValidText(t.Reason, MaxAttributeLen):
 		return Errorf(Invalid, "reason", "reason must be at most %d bytes of UTF-8", MaxAttributeLen)
 	case !validTime(t.CreatedAt):
 		return Errorf(Invalid, "created_at", "created_at must be between the years 1970 and 9999")
@@ -135,6 +135,22 @@ func (p *Progress) validate() error {
 	}
 	if n > MaxProgressSteps {
 		return Errorf(Invalid, "steps", "a task has at most %d steps, not %d", MaxProgressSteps, n)
+	}
+	return checkSteps(p.Steps)
+}
+
+// checkSteps refuses what no store can keep. How long texts may be is up to who
+// takes them in.
+func checkSteps(steps []Step) error {
+	for _, s := range steps {
+		for _, text := range []string{s.Name, s.ErrorCode, s.Detail} {
+			if !ValidText(text, len(text)) {
+				return Errorf(Invalid, "steps", "the texts of steps must be UTF-8 without NUL, unlike %.64q", text)
+			}
+		}
+		if err := checkSteps(s.Steps); err != nil {
+			return err
+		}
 	}
 	return nil
 }

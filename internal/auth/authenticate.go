@@ -96,7 +96,7 @@ func (a *Authenticator) bySignature(r *http.Request) (errand.Principal, error) {
 
 // signingKey returns a live access key, or Unauthenticated.
 func (d *Directory) signingKey(ctx context.Context, access string) (*signingKey, error) {
-	if len(access) != accessLen {
+	if len(access) != accessLen || !errand.ValidText(access, accessLen) {
 		return nil, unknownKey(access) // not one of ours: the store need not be asked
 	}
 	k, err := d.keys.get(ctx, access)

@@ -10,8 +10,8 @@ import (
 )
 
 // ttl is how long a credential's meaning is remembered. It bounds how long
-// another node of the same database goes on honouring a revoked one; on the
-// node that revokes it ends at once.
+// another node of the same database goes on honouring a revoked one if it does
+// not hear of that; on the node that revokes it ends at once.
 const ttl = 5 * time.Second
 
 // The sizes of a cache. What does not exist is remembered apart from what does:
@@ -37,7 +37,7 @@ type cache[K comparable, V any] struct {
 type entry[V any] struct {
 	value V
 	err   error
-	until time.Time
+	at    time.Time // when it was read
 }
 
 func newCache[K comparable, V any](now func() time.Time, find func(context.Context, K) (V, error)) *cache[K, V] {
@@ -57,7 +57,7 @@ func (c *cache[K, V]) get(ctx context.Context, k K) (V, error) {
 		e, ok = c.unknown[k]
 	}
 	c.mu.RUnlock()
-	if ok && now.Before(e.until) {
+	if age := now.Sub(e.at); ok && age >= 0 && age < ttl { // the clock may have been set back
 		return e.value, e.err
 	}
 	return c.lookUp(ctx, k, now)
@@ -93,7 +93,7 @@ func (c *cache[K, V]) lookUp(ctx context.Context, k K, now time.Time) (V, error)
 	if len(put) >= limit {
 		clear(put) // cheaper than choosing, and all of it comes back when needed
 	}
-	put[k] = entry[V]{value: v, err: err, until: now.Add(ttl)}
+	put[k] = entry[V]{value: v, err: err, at: now}
 	return v, err
 }
 

@@ -186,6 +186,15 @@ func (d *Directory) project(ctx context.Context, idOrName string) (Project, erro
 	return Project{}, errand.Errorf(errand.NotFound, "project", "there is no project with the id or name %.64q", idOrName)
 }
 
+// userByName returns a user, or NotFound. No store is asked for a name that none
+// can hold.
+func (d *Directory) userByName(ctx context.Context, name string) (User, error) {
+	if !errand.ValidText(name, MaxNameLen) {
+		return User{}, errand.Errorf(errand.NotFound, "user", "user %.64q does not exist", name)
+	}
+	return d.store.UserByName(ctx, name)
+}
+
 // findProject prefers an id: a name may look like another project's id.
 func findProject(projects []Project, idOrName string) (Project, bool) {
 	for _, of := range []func(Project) string{func(p Project) string { return p.ID }, func(p Project) string { return p.Name }} {

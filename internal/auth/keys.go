@@ -58,7 +58,7 @@ func (d *Directory) AddKey(ctx context.Context, p errand.Principal, n NewKey) (C
 	defer d.Forget()
 	var c Credential
 	err := d.store.Exclusively(ctx, func(ctx context.Context) error {
-		u, err := d.store.UserByName(ctx, n.User)
+		u, err := d.userByName(ctx, n.User)
 		if err != nil {
 			return err
 		}
@@ -115,7 +115,7 @@ func (d *Directory) Keys(ctx context.Context, p errand.Principal, user string) (
 	if err := adminOnly(p); err != nil {
 		return nil, err
 	}
-	u, err := d.store.UserByName(ctx, user)
+	u, err := d.userByName(ctx, user)
 	if err != nil {
 		return nil, err
 	}
@@ -130,6 +130,9 @@ func (d *Directory) Keys(ctx context.Context, p errand.Principal, user string) (
 func (d *Directory) RevokeKey(ctx context.Context, p errand.Principal, access string) error {
 	if err := adminOnly(p); err != nil {
 		return err
+	}
+	if !errand.ValidText(access, MaxNameLen) {
+		return errand.Errorf(errand.NotFound, "access_key", "access key %.64q does not exist", access)
 	}
 	defer d.Forget()
 	return d.store.DeleteKey(ctx, access)

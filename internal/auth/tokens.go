@@ -41,7 +41,7 @@ type Session struct {
 // or the user is disabled; all the same to a client), Forbidden about "project"
 // (there is none such, or the user has no role there), Unavailable.
 func (d *Directory) PasswordToken(ctx context.Context, name, password string, scope Scope) (token string, s Session, err error) {
-	u, err := d.store.UserByName(ctx, name)
+	u, err := d.userByName(ctx, name)
 	if err != nil && !isNotFound(err) {
 		return "", s, err
 	}

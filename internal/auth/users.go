@@ -92,7 +92,7 @@ func (d *Directory) SetUser(ctx context.Context, p errand.Principal, name string
 	defer d.Forget()
 	var u User
 	err = d.store.Exclusively(ctx, func(ctx context.Context) error {
-		if u, err = d.store.UserByName(ctx, name); err != nil {
+		if u, err = d.userByName(ctx, name); err != nil {
 			return err
 		}
 		last, err := d.lastAdmin(ctx, u.ID)

@@ -26,8 +26,8 @@ func (r *Runs) Cancel(ctx context.Context, p errand.Principal, project, id, reas
 	if err := authorize(p, project, errand.Operator); err != nil {
 		return nil, err
 	}
-	if len(reason) > errand.MaxAttributeLen {
-		return nil, errand.Errorf(errand.Invalid, "reason", "a reason has at most %d bytes", errand.MaxAttributeLen)
+	if !errand.ValidText(reason, errand.MaxAttributeLen) {
+		return nil, errand.Errorf(errand.Invalid, "reason", "a reason has at most %d bytes of UTF-8", errand.MaxAttributeLen)
 	}
 	return r.act(ctx, p, project, id, func(t *errand.Task, now time.Time) (errand.Act, error) {
 		c := errand.Cancel{By: p.User, At: now, Force: now.Add(r.opt.CancelGrace), Reason: reason}

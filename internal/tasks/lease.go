@@ -55,10 +55,12 @@ func (r *Runs) ClaimAll(ctx context.Context, p errand.Principal, c ClaimRequest)
 // claim waits for work; project "" is every project.
 func (r *Runs) claim(ctx context.Context, p errand.Principal, project string, c ClaimRequest) ([]Grant, error) {
 	switch {
-	case c.Worker == "" || len(c.Worker) > errand.MaxNameLen:
-		return nil, errand.Errorf(errand.Invalid, "worker", "a worker's name is 1 to %d bytes", errand.MaxNameLen)
+	case c.Worker == "" || !errand.ValidText(c.Worker, errand.MaxNameLen):
+		return nil, errand.Errorf(errand.Invalid, "worker", "a worker's name is 1 to %d bytes of UTF-8", errand.MaxNameLen)
 	case len(c.Operations) == 0 || len(c.Operations) > MaxLimit:
 		return nil, errand.Errorf(errand.Invalid, "operations", "name 1 to %d operations to claim", MaxLimit)
+	case slices.ContainsFunc(c.Operations, func(o string) bool { return !errand.ValidText(o, errand.MaxNameLen) }):
+		return nil, errand.Errorf(errand.Invalid, "operations", "the name of an operation is at most %d bytes of UTF-8", errand.MaxNameLen)
 	case slices.ContainsFunc(c.Engines, func(e errand.Engine) bool { return !e.Valid() }):
 		return nil, errand.Errorf(errand.Invalid, "engines", "engines must be some of %v", errand.Engines())
 	case c.Limit < 1 || c.Limit > MaxClaim:

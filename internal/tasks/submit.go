@@ -72,10 +72,12 @@ func (r *Runs) checkSubmission(o errand.Operation, s *Submission, now time.Time)
 		s.Params = json.RawMessage("{}")
 	}
 	switch {
-	case len(s.Key) > MaxKeyLen:
-		return errand.Errorf(errand.Invalid, "idempotency_key", "an idempotency key has at most %d bytes", MaxKeyLen)
-	case len(s.Params) > errand.MaxParamsLen:
-		return errand.Errorf(errand.Invalid, "params", "params must be at most %d bytes", errand.MaxParamsLen)
+	case !errand.ValidText(s.Key, MaxKeyLen):
+		return errand.Errorf(errand.Invalid, "idempotency_key", "an idempotency key has at most %d bytes of UTF-8", MaxKeyLen)
+	case !errand.ValidText(string(s.Params), errand.MaxParamsLen):
+		return errand.Errorf(errand.Invalid, "params", "params must be at most %d bytes of UTF-8", errand.MaxParamsLen)
+	case !errand.ValidText(string(s.Details), errand.MaxDetailsLen):
+		return errand.Errorf(errand.Invalid, "details", "details must be at most %d bytes of UTF-8", errand.MaxDetailsLen)
 	case !isObject(s.Params):
 		return errand.Errorf(errand.Invalid, "params", "params must be a JSON object")
 	case len(s.Details) > 0 && !isObject(s.Details):
