@@ -137,6 +137,7 @@ func (s *Store) DeleteInstance(ctx context.Context, project, id string) error {
 			return err
 		}
 		t.after = append(t.after, func() { s.cache.forget(project, id) })
+		t.changed = append(t.changed, e.scope)
 		if err := t.exec(`INSERT INTO forgotten (scope, grp) VALUES (?, ?)`, e.scope, e.grp); err != nil {
 			return err
 		}

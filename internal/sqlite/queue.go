@@ -290,6 +290,7 @@ func seen(a, b *errand.Task) bool {
 }
 
 func (t *tx) rewrite(r *record) error {
+	t.changed = append(t.changed, r.scope)
 	percent, remaining, steps, err := progressColumns(r.Progress)
 	if err != nil {
 		return err

@@ -189,6 +189,7 @@ func (t *tx) remove(p place, createdAt int64, id string) error {
 }
 
 func (t *tx) drop(scope, createdAt int64, id string) error {
+	t.changed = append(t.changed, scope)
 	return t.exec(`DELETE FROM tasks WHERE scope = ? AND created_at = ? AND id = ?`, scope, createdAt, id)
 }
 
@@ -209,6 +210,7 @@ func (t *tx) removeForgotten(project int64, id string) error {
 }
 
 func (t *tx) insert(p place, task *errand.Task) error {
+	t.changed = append(t.changed, p.scope)
 	var jobID, origin, details any
 	if task.JobID != task.ID && task.JobID != "" {
 		jobID = task.JobID

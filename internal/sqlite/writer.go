@@ -24,8 +24,10 @@ type writer struct {
 	wrote   chan struct{} // tells the checkpointer that there is something to do
 	stopped atomic.Bool   // the last write failed because of the disk
 
-	counts []delta // of the group
-	after  []func()
+	counts   []delta // of the group
+	changed  []int64 // scopes whose tasks it changes
+	after    []func()
+	versions *versions
 }
 
 // request is one caller's part of a group.
@@ -40,9 +42,10 @@ type request struct {
 // the caller succeeds.
 type tx struct {
 	*conn
-	counts []delta
-	after  []func() // run once the transaction is durable
-	wrote  bool
+	counts  []delta
+	changed []int64  // scopes
+	after   []func() // run once the transaction is durable
+	wrote   bool
 }
 
 // exec runs a statement that writes.
@@ -51,13 +54,14 @@ func (t *tx) exec(query string, args ...any) error {
 	return t.conn.exec(query, args...)
 }
 
-func newWriter(c *conn, quit chan struct{}) *writer {
+func newWriter(c *conn, v *versions, quit chan struct{}) *writer {
 	return &writer{
-		c:       c,
-		queue:   make(chan *request),
-		restart: make(chan struct{}),
-		quit:    quit,
-		wrote:   make(chan struct{}, 1),
+		versions: v,
+		c:        c,
+		queue:    make(chan *request),
+		restart:  make(chan struct{}),
+		quit:     quit,
+		wrote:    make(chan struct{}, 1),
 	}
 }
 
@@ -114,7 +118,7 @@ func (w *writer) gather(group []*request) []*request {
 
 // commit runs a group and answers every caller in it.
 func (w *writer) commit(group []*request) {
-	w.counts, w.after = w.counts[:0], w.after[:0]
+	w.counts, w.changed, w.after = w.counts[:0], w.changed[:0], w.after[:0]
 	wrote, err := w.transact(group)
 	if err != nil {
 		w.rollback()
@@ -158,12 +162,17 @@ func (w *writer) transact(group []*request) (wrote bool, err error) {
 		if r.err == nil {
 			wrote = wrote || t.wrote
 			w.counts = append(w.counts, t.counts...)
+			w.changed = append(w.changed, t.changed...)
 			w.after = append(w.after, t.after...)
 		}
 	}
 	if err := w.c.applyCounts(w.counts); err != nil {
 		return false, err
 	}
+	for _, scope := range w.changed {
+		w.versions.begin(scope)
+	}
+	defer w.versions.end()
 	return wrote, w.c.exec(`COMMIT`)
 }
 

@@ -68,20 +68,27 @@ func (r *Reply) send(ctx context.Context, w http.ResponseWriter, method string) 
 		r.live(ctx, w, method)
 	case r.Status == http.StatusNoContent:
 		w.WriteHeader(r.Status)
+	case r.Type == "":
+		sendJSON(w, r.Status, r.Body)
 	default:
-		if r.Type == "" {
-			h["Content-Type"] = jsonType
-		} else {
-			h.Set("Content-Type", r.Type)
-		}
-		// Set by hand, because net/http chunks longer bodies.
-		h["Content-Length"] = []string{strconv.Itoa(len(r.Body))}
-		w.WriteHeader(r.Status)
-		_, _ = w.Write(r.Body)
+		h.Set("Content-Type", r.Type)
+		sendBody(w, r.Status, r.Body)
 	}
 	if cap(r.Body) <= maxPooled {
 		replies.Put(r)
 	}
+}
+
+func sendJSON(w http.ResponseWriter, status int, body []byte) {
+	w.Header()["Content-Type"] = jsonType
+	sendBody(w, status, body)
+}
+
+func sendBody(w http.ResponseWriter, status int, body []byte) {
+	// Set by hand, because net/http chunks longer bodies.
+	w.Header()["Content-Length"] = []string{strconv.Itoa(len(body))}
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
 }
 
 func (r *Reply) live(ctx context.Context, w http.ResponseWriter, method string) {

@@ -47,7 +47,7 @@ func newDialect(svc *tasks.Service, o Options, auth wire.Authenticator) *wire.Di
 	}
 
 	const ofInstance = "/v2/{project_id}/instances/{instance_id}/tasks"
-	wire.Handle(d, "GET "+ofInstance, decodeList, svc.List, encodeList)
+	wire.HandleKept(d, "GET "+ofInstance, decodeList, svc.ListVersion, svc.List, encodeList)
 	wire.Handle(d, "GET "+ofInstance+"/{task_id}", decodeTask, show, encodeShow)
 	wire.Handle(d, "GET "+ofInstance+"/{task_id}/progress", decodeTask, progress, encodeProgress)
 	wire.Handle(d, "DELETE "+ofInstance+"/{task_id}", decodeTask, remove, encodeDeleted)

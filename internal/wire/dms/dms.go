@@ -48,7 +48,7 @@ func newDialect(engine errand.Engine, svc *tasks.Service, operations []errand.Op
 		}
 	}
 	const path = "/v2/{project_id}/instances/{instance_id}/tasks"
-	wire.Handle(d, "GET "+path, decodeList, svc.List, enc.list)
+	wire.HandleKept(d, "GET "+path, decodeList, svc.ListVersion, svc.List, enc.list)
 	wire.Handle(d, "GET "+path+"/{task_id}", decodeTask,
 		func(ctx context.Context, p errand.Principal, k taskKey) (*errand.Task, error) {
 			return svc.Show(ctx, p, k.project, k.instance, k.task)
