@@ -6,72 +6,40 @@ import (
 	"slices"
 
 	"zombiezen.com/go/sqlite"
+
+	"github.com/errandhq/errand/internal/stored"
 )
 
-// Tasks are counted per scope in buckets of four sizes: 2^23 µs (8.4 s), 2^29
-// (8.9 min), 2^35 (9.5 h) and 2^41 (25 d). A bucket of one size holds 64 of the
-// next smaller one, so a total, a range or an offset reads a few dozen counts
-// at each level and the rows of one smallest bucket, whatever the history.
-const (
-	finest   = 23
-	fanout   = 6 // as a shift
-	coarsest = 41
-)
-
-// delta says that n tasks of an instance and of its group came (or went, below
-// zero) in a smallest bucket.
-type delta struct {
-	scope, bucket, n int64
-}
+type delta = stored.Delta
 
 // count notes that n tasks of r's place came or went.
 func (t *tx) count(p place, createdAt, n int64) {
-	b := createdAt >> finest
-	t.counts = append(t.counts, delta{p.scope, b, n}, delta{p.grp, b, n})
+	b := createdAt >> stored.Finest
+	t.counts = append(t.counts, delta{Scope: p.scope, Bucket: b, N: n}, delta{Scope: p.grp, Bucket: b, N: n})
 }
 
 // applyCounts saves what a group of callers changed, each count once.
 func (c *conn) applyCounts(ds []delta) error {
-	slices.SortFunc(ds, func(a, b delta) int {
-		return cmp.Or(cmp.Compare(a.scope, b.scope), cmp.Compare(a.bucket, b.bucket))
-	})
-	for level := finest; level <= coarsest; level += fanout {
-		ds = merge(ds)
-		for i := range ds {
-			if err := c.applyCount(level, ds[i]); err != nil {
+	return stored.Rollup(ds, func(level int, ds []delta) error {
+		for _, d := range ds {
+			if err := c.applyCount(level, d); err != nil {
 				return err
 			}
-			ds[i].bucket >>= fanout // the order stays
 		}
-	}
-	return nil
-}
-
-// merge adds up neighbours of the same bucket and drops what cancels out.
-func merge(ds []delta) []delta {
-	out := ds[:0]
-	for i := 0; i < len(ds); {
-		d := ds[i]
-		for i++; i < len(ds) && ds[i].scope == d.scope && ds[i].bucket == d.bucket; i++ {
-			d.n += ds[i].n
-		}
-		if d.n != 0 {
-			out = append(out, d)
-		}
-	}
-	return out
+		return nil
+	})
 }
 
 func (c *conn) applyCount(level int, d delta) error {
-	if d.n > 0 {
+	if d.N > 0 {
 		return c.exec(`INSERT INTO counts (scope, level, bucket, n) VALUES (?, ?, ?, ?)
-			ON CONFLICT (scope, level, bucket) DO UPDATE SET n = n + excluded.n`, d.scope, level, d.bucket, d.n)
+			ON CONFLICT (scope, level, bucket) DO UPDATE SET n = n + excluded.N`, d.Scope, level, d.Bucket, d.N)
 	}
-	err := c.exec(`DELETE FROM counts WHERE scope = ? AND level = ? AND bucket = ? AND n = ?`, d.scope, level, d.bucket, -d.n)
+	err := c.exec(`DELETE FROM counts WHERE scope = ? AND level = ? AND bucket = ? AND n = ?`, d.Scope, level, d.Bucket, -d.N)
 	if err != nil || c.Changes() > 0 {
 		return err
 	}
-	return c.exec(`UPDATE counts SET n = n + ? WHERE scope = ? AND level = ? AND bucket = ?`, d.n, d.scope, level, d.bucket)
+	return c.exec(`UPDATE counts SET n = n + ? WHERE scope = ? AND level = ? AND bucket = ?`, d.N, d.Scope, level, d.Bucket)
 }
 
 // part is one of the scopes whose tasks a listing adds up. Instances that were
@@ -126,10 +94,10 @@ func (c *conn) since(parts []part, from int64) (int64, error) {
 		}
 		n, err := c.int64s(query, p.scope,
 			from>>41,
-			from>>35, (from>>41+1)<<fanout,
-			from>>29, (from>>35+1)<<fanout,
-			from>>23, (from>>29+1)<<fanout,
-			from, (from>>23+1)<<finest)
+			from>>35, (from>>41+1)<<stored.Fanout,
+			from>>29, (from>>35+1)<<stored.Fanout,
+			from>>23, (from>>29+1)<<stored.Fanout,
+			from, (from>>23+1)<<stored.Finest)
 		if err != nil {
 			return 0, err
 		}
@@ -163,14 +131,14 @@ type cell struct {
 // one after rest tasks, newest first, of those created before end.
 func (c *conn) seek(parts []part, skip int64) (end, rest int64, err error) {
 	lo, hi, rest := int64(math.MinInt64), int64(math.MaxInt64), skip
-	for level := coarsest; level >= finest; level -= fanout {
+	for level := stored.Coarsest; level >= stored.Finest; level -= stored.Fanout {
 		if err := c.readCells(parts, level, lo, hi, rest); err != nil {
 			return 0, 0, err
 		}
 		found := false
 		for _, b := range c.cells {
 			if rest < b.n {
-				lo, hi, found = b.bucket<<fanout, (b.bucket+1)<<fanout, true
+				lo, hi, found = b.bucket<<stored.Fanout, (b.bucket+1)<<stored.Fanout, true
 				end = (b.bucket + 1) << level
 				break
 			}

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"zombiezen.com/go/sqlite"
+
+	"github.com/errandhq/errand/internal/stored"
 )
 
 // checkCounts compares every count with the rows it stands for, in SQL and
@@ -13,7 +15,7 @@ import (
 func checkCounts(t testing.TB, s *Store) {
 	t.Helper()
 	err := s.snapshot(context.Background(), func(c *conn) error { // the test may be over
-		for level := finest; level <= coarsest; level += fanout {
+		for level := stored.Finest; level <= stored.Coarsest; level += stored.Fanout {
 			want := fmt.Sprintf(`SELECT scope, %[1]d AS level, created_at >> %[1]d AS bucket, count(*) AS n FROM tasks GROUP BY 1, 3
 				UNION ALL SELECT grp, %[1]d, created_at >> %[1]d, count(*) FROM tasks GROUP BY 1, 3`, level)
 			got := fmt.Sprintf(`SELECT scope, level, bucket, n FROM counts WHERE level = %d`, level)

@@ -2,12 +2,11 @@ package sqlite
 
 import (
 	"context"
-	"math"
-	"time"
 
 	"zombiezen.com/go/sqlite"
 
 	"github.com/errandhq/errand"
+	"github.com/errandhq/errand/internal/stored"
 )
 
 // shortSkip is how many rows are passed over faster than the buckets that hold
@@ -31,38 +30,6 @@ const (
 	pageOfGroups = groupRows + `?1 UNION ALL ` + groupRows + `?6 UNION ALL ` + groupRows + `?7 UNION ALL ` + groupRows + `?8
 		ORDER BY 14 DESC, 1 DESC LIMIT ?4 + 0 OFFSET ?5 + 0`
 )
-
-// reach is the range of creation times that a filter selects: from, up to and
-// not including until.
-type reach struct {
-	from, until int64
-}
-
-// No moment that can be stored or asked for lies outside.
-const (
-	always  = math.MinInt64 >> 2
-	forever = math.MaxInt64 >> 2
-)
-
-func reachOf(f errand.Filter) reach {
-	r := reach{always, forever}
-	if !f.From.IsZero() {
-		r.from = min(max(ceilMicro(f.From), always), forever)
-	}
-	if !f.To.IsZero() {
-		r.until = min(max(micro(f.To), always), forever-1) + 1
-	}
-	return r
-}
-
-// ceilMicro is the first microsecond that is not before t.
-func ceilMicro(t time.Time) int64 {
-	us := micro(t)
-	if t.Nanosecond()%1000 > 0 {
-		us++
-	}
-	return us
-}
 
 // List implements tasks.Store.
 func (s *Store) List(ctx context.Context, f errand.Filter) (errand.Page, error) {
@@ -152,7 +119,7 @@ func (c *conn) withForgotten(groups []part) ([]part, error) {
 
 // page reads one page of the tasks of parts, and counts them all.
 func (c *conn) page(f errand.Filter, parts []part, query string, of errand.Task) (errand.Page, error) {
-	r := reachOf(f)
+	r := stored.ReachOf(f)
 	after, total, err := c.countReach(parts, r)
 	if err != nil {
 		return errand.Page{}, err
@@ -165,7 +132,7 @@ func (c *conn) page(f errand.Filter, parts []part, query string, of errand.Task)
 	if skip > shortSkip {
 		// From here on the order counts from the newest task of all, and the
 		// end of the range is before skip.
-		if r.until, skip, err = c.seek(parts, skip+after); err != nil {
+		if r.Until, skip, err = c.seek(parts, skip+after); err != nil {
 			return errand.Page{}, err
 		}
 	}
@@ -174,7 +141,7 @@ func (c *conn) page(f errand.Filter, parts []part, query string, of errand.Task)
 		return errand.Page{}, err
 	}
 	limit := min(int64(f.Limit), total-int64(f.Offset))
-	args := [8]int64{parts[0].scope, r.from, r.until, limit, skip}
+	args := [8]int64{parts[0].scope, r.From, r.Until, limit, skip}
 	for i, k := 1, 5; i < len(parts) && k < len(args); i++ {
 		if parts[i].group {
 			args[k] = parts[i].scope
@@ -189,14 +156,14 @@ func (c *conn) page(f errand.Filter, parts []part, query string, of errand.Task)
 }
 
 // countReach counts the tasks within r, and those after it.
-func (c *conn) countReach(parts []part, r reach) (after, total int64, err error) {
-	if r.until < forever {
-		if after, err = c.since(parts, r.until); err != nil {
+func (c *conn) countReach(parts []part, r stored.Reach) (after, total int64, err error) {
+	if r.Until < stored.Forever {
+		if after, err = c.since(parts, r.Until); err != nil {
 			return 0, 0, err
 		}
 	}
-	if r.from > always {
-		total, err = c.since(parts, r.from)
+	if r.From > stored.Always {
+		total, err = c.since(parts, r.From)
 	} else {
 		total, err = c.total(parts)
 	}

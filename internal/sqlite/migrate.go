@@ -1,72 +1,33 @@
 package sqlite
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"io/fs"
-	"strconv"
-	"strings"
 
 	"zombiezen.com/go/sqlite"
+
+	"github.com/errandhq/errand/internal/stored"
 )
 
 // applicationID marks a file as ours in its header ("ErrD").
 const applicationID = 0x45727244
 
-// migration is one step of the schema. Steps go forward only, and one that has
-// been released never changes.
-type migration struct {
-	version  int64
-	name     string
-	text     string
-	checksum string
-}
-
-// readMigrations reads NNNN_name.sql files, which must be numbered from 1.
-func readMigrations(files fs.FS) ([]migration, error) {
-	names, err := fs.Glob(files, "*.sql")
-	if err != nil {
-		return nil, err
-	}
-	var all []migration
-	for i, name := range names { // in the order of their names
-		number, _, _ := strings.Cut(name, "_")
-		version, err := strconv.ParseInt(number, 10, 64)
-		if err != nil || version != int64(i+1) {
-			return nil, fmt.Errorf("migration %s is not number %d", name, i+1)
-		}
-		text, err := fs.ReadFile(files, name)
-		if err != nil {
-			return nil, err
-		}
-		sum := sha256.Sum256(text)
-		all = append(all, migration{version, name, string(text), hex.EncodeToString(sum[:])})
-	}
-	return all, nil
-}
-
 // migrate brings the schema up to date, one transaction for each step. The
 // caller holds the lock of the file. A file that cannot be used stays as it is.
-func migrate(c *conn, path string, steps []migration) error {
+func migrate(c *conn, path string, steps []stored.Migration) error {
 	done, err := applied(c, path)
 	if err != nil {
 		return err
 	}
-	if len(done) > len(steps) {
-		return fmt.Errorf("database %s has schema version %d, this program knows versions up to %d; use the version of errand that wrote it, or a newer one", path, len(done), len(steps))
-	}
-	for i := range done {
-		if done[i] != steps[i].checksum {
-			return fmt.Errorf("database %s was made by another build: its migration %s differs from the one in this program; use the build that wrote it", path, steps[i].name)
-		}
+	pending, err := stored.Pending(steps, done)
+	if err != nil {
+		return fmt.Errorf("database %s %w", path, err)
 	}
 	if err := c.script(`PRAGMA journal_mode = WAL`); err != nil {
 		return cannotOpen(path, err)
 	}
-	for _, m := range steps[len(done):] {
+	for _, m := range pending {
 		if err := apply(c, m); err != nil {
-			return fmt.Errorf("migration %s: %w", m.name, cannotOpen(path, err))
+			return fmt.Errorf("migration %s: %w", m.Name, cannotOpen(path, err))
 		}
 	}
 	return nil
@@ -103,17 +64,17 @@ func applied(c *conn, path string) ([]string, error) {
 	return sums, nil
 }
 
-func apply(c *conn, m migration) error {
+func apply(c *conn, m stored.Migration) error {
 	if err := c.exec(`BEGIN IMMEDIATE`); err != nil {
 		return err
 	}
 	err := c.script(fmt.Sprintf(`PRAGMA application_id = %d;
 		CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL);`, applicationID))
 	if err == nil {
-		err = c.script(m.text)
+		err = c.script(m.Text)
 	}
 	if err == nil {
-		err = c.exec(`INSERT INTO migrations VALUES (?, ?, ?)`, m.version, m.name, m.checksum)
+		err = c.exec(`INSERT INTO migrations VALUES (?, ?, ?)`, m.Version, m.Name, m.Checksum)
 	}
 	if err == nil {
 		err = c.exec(`COMMIT`)

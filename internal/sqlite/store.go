@@ -17,6 +17,7 @@ import (
 	"sync"
 
 	"github.com/errandhq/errand/internal/auth"
+	"github.com/errandhq/errand/internal/stored"
 	"github.com/errandhq/errand/internal/tasks"
 )
 
@@ -36,11 +37,12 @@ type Options struct {
 
 // Store implements tasks.Store and auth.Store.
 type Store struct {
-	path  string
-	lock  *os.File
-	log   *slog.Logger
-	cache cache
-	alone sync.Mutex // of Exclusively
+	path     string
+	lock     *os.File
+	log      *slog.Logger
+	cache    cache
+	versions versions
+	alone    sync.Mutex // of Exclusively
 
 	w       *writer
 	readers chan *conn
@@ -70,7 +72,7 @@ func Open(path string, o Options) (*Store, error) {
 }
 
 func open(path string, o Options, files fs.FS) (*Store, error) {
-	steps, err := readMigrations(files)
+	steps, err := stored.ReadMigrations(files)
 	if err != nil {
 		return nil, err
 	}
@@ -126,12 +128,15 @@ func prepare(path string) (string, error) {
 
 // start opens the connections and starts the goroutines; on failure the caller
 // releases what there is.
-func (s *Store) start(steps []migration) error {
+func (s *Store) start(steps []stored.Migration) error {
 	w, err := s.connect()
 	if err != nil {
 		return cannotOpen(s.path, err)
 	}
 	if err := migrate(w, s.path, steps); err != nil {
+		return err
+	}
+	if err := unfinishedCopy(w, s.path); err != nil {
 		return err
 	}
 	check, err := s.connect()
@@ -145,7 +150,7 @@ func (s *Store) start(steps []migration) error {
 		}
 		s.readers <- c
 	}
-	s.w = newWriter(w, s.quit)
+	s.w = newWriter(w, &s.versions, s.quit)
 	notify(s.w.wrote) // what an earlier run left in the log
 	s.running.Go(s.w.run)
 	s.running.Go(func() { s.checkpoints(check) })

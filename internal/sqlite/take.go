@@ -10,6 +10,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/errandhq/errand"
+	"github.com/errandhq/errand/internal/stored"
 	"github.com/errandhq/errand/internal/tasks"
 )
 
@@ -305,14 +306,14 @@ const (
 
 // Scheduled implements tasks.Queue.
 func (s *Store) Scheduled(ctx context.Context, f errand.Filter) (errand.Page, error) {
-	r := reachOf(f)
-	count, list, args := countScheduled+scheduledIn, pageOfScheduledIn, []any{f.Project, r.from, r.until, string(f.Engine)}
+	r := stored.ReachOf(f)
+	count, list, args := countScheduled+scheduledIn, pageOfScheduledIn, []any{f.Project, r.From, r.Until, string(f.Engine)}
 	if f.Instance != "" {
 		e, err := s.instance(ctx, f.Project, f.Instance)
 		if err != nil {
 			return errand.Page{}, err
 		}
-		count, list, args = countScheduled+scheduledOf, pageOfScheduledOf, []any{e.scope, r.from, r.until}
+		count, list, args = countScheduled+scheduledOf, pageOfScheduledOf, []any{e.scope, r.From, r.Until}
 	}
 	var page errand.Page
 	err := s.snapshot(ctx, func(c *conn) error {
