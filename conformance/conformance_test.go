@@ -8,28 +8,43 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/errandhq/errand/internal/pgtest"
 )
 
+// TestSDKs measures every client against both stores, on PostgreSQL with two
+// nodes: the same page must come of both.
 func TestSDKs(t *testing.T) {
 	if testing.Short() {
 		t.Skip("installs SDKs")
 	}
-	srv := startServer(t)
+	t.Run("SQLite", func(t *testing.T) { measureAll(t, []*server{startServer(t)}) })
+	t.Run("PostgreSQL", func(t *testing.T) {
+		pg := pgtest.Start(t)
+		measureAll(t, startNodes(t, pg.URL(pg.Database(t, "")), 2))
+	})
+}
+
+// measureAll measures every client, each against one of the nodes.
+func measureAll(t *testing.T, nodes []*server) {
 	table := newTable()
 	t.Run("clients", func(t *testing.T) { // returns when every client is done
-		for _, c := range clients {
+		for i, c := range clients {
 			t.Run(c.String(), func(t *testing.T) {
 				t.Parallel()
-				measure(t, srv, c, table)
+				measure(t, nodes[i%len(nodes)], c, table)
 			})
 		}
 		t.Run("Terraform loops", func(t *testing.T) {
 			t.Parallel()
-			terraformLoops(t, srv, table)
+			terraformLoops(t, nodes[len(nodes)-1], table)
 		})
 	})
-	srv.stop()
-	log := srv.log.String()
+	var log string
+	for _, n := range nodes {
+		n.stop()
+		log += n.log.String()
+	}
 	for _, id := range table.requests {
 		if !strings.Contains(log, id) {
 			t.Errorf("request id %s, which a client was given, is not in the server's log", id)

@@ -24,21 +24,42 @@ type server struct {
 	stop  func() // ends the server; then the log is complete
 }
 
-// startServer builds errand, unless ERRAND_BIN names a binary to measure, and
-// runs it in a directory of its own, with a listener for each product and one
-// for all, until the test ends.
+// startServer runs errand on a database of its own until the test ends.
 func startServer(t *testing.T) *server {
 	t.Helper()
-	dir := t.TempDir()
-	s := &server{bin: os.Getenv("ERRAND_BIN"), log: &logFile{}}
-	if s.bin == "" {
-		s.bin = filepath.Join(dir, "errand")
-		if _, err := command(t.Context(), "..", []string{"GOWORK=off"}, "go", "build", "-o", s.bin, "./cmd/errand"); err != nil {
+	return startNodes(t, "sqlite:"+filepath.Join(t.TempDir(), "errand.db"), 1)[0]
+}
+
+// startNodes builds errand, unless ERRAND_BIN names a binary to measure, and
+// runs some of it on one database, each in a directory of its own, with a
+// listener for each product and one for all, until the test ends.
+func startNodes(t *testing.T, db string, n int) []*server {
+	t.Helper()
+	bin := os.Getenv("ERRAND_BIN")
+	if bin == "" {
+		bin = filepath.Join(t.TempDir(), "errand")
+		if _, err := command(t.Context(), "..", []string{"GOWORK=off"}, "go", "build", "-o", bin, "./cmd/errand"); err != nil {
 			t.Fatal(err)
 		}
 	}
+	shared := t.TempDir()
+	var nodes []*server
+	for range n {
+		s := &server{bin: bin, log: &logFile{}}
+		s.start(t, shared, db)
+		s.readCredentials(t, filepath.Join(shared, "credentials"))
+		nodes = append(nodes, s)
+	}
+	return nodes
+}
+
+// start runs one node. What nodes have in common is in the directory shared.
+func (s *server) start(t *testing.T, shared, db string) {
+	t.Helper()
+	dir := t.TempDir()
 	declare(t, filepath.Join(dir, "operations.d"))
-	cmd := exec.Command(s.bin, "serve", "--operations", "operations.d", "--lease", "3s", "--runners", "64", "--db", "sqlite:"+filepath.Join(dir, "errand.db"),
+	cmd := exec.Command(s.bin, "serve", "--operations", "operations.d", "--lease", "3s", "--runners", "64", "--db", db, "--work-dir", "work",
+		"--key-file", filepath.Join(shared, "errand.key"), "--credentials", filepath.Join(shared, "credentials"),
 		"--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0=dms", "--listen", "127.0.0.1:0=dcs", "--log-format", "json")
 	cmd.Dir, cmd.Stderr = dir, s.log
 	out, err := cmd.StdoutPipe()
@@ -58,8 +79,6 @@ func startServer(t *testing.T) *server {
 	if err := s.awaitReady(bufio.NewScanner(out)); err != nil {
 		t.Fatalf("%v\n%s", err, s.log.tail())
 	}
-	s.readCredentials(t, filepath.Join(dir, "credentials"))
-	return s
 }
 
 // awaitReady reads the addresses that the server prints.

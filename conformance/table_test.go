@@ -142,7 +142,8 @@ const head = `# Conformance
 
 What the provider's own SDKs do against Errand. Made by ` + "`conformance/`" + `, which runs each release as users install
 it against the binary, gives it instances and records of its own, and compares every member of every answer and every
-error (status, code, message, request id) with what was put in. Do not edit: ` + "`UPDATE=1 go test ./...`" + ` in
+error (status, code, message, request id) with what was put in. The same page comes of a server on SQLite and of two nodes
+on PostgreSQL. Do not edit: ` + "`UPDATE=1 go test ./...`" + ` in
 ` + "`conformance/`" + ` writes this page, and the same command without UPDATE fails if the page is not what it measures.
 
 ✓ every call of the row gave exactly what it must · ✗ it did not, see below · – the release has no such call or parameter
