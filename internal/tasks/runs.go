@@ -63,9 +63,10 @@ type Runs struct {
 	newID   func(time.Time) string
 	jitter  func(time.Duration) time.Duration // a random part of it
 
-	changes bell    // rings when something may have become claimable or due
-	news    bell    // rings when there is something for who watches
-	seen    workers // who asked for work lately
+	spread  time.Duration // of sweeps, where other nodes sweep too
+	changes bell          // rings when something may have become claimable or due
+	news    bell          // rings when there is something for who watches
+	seen    workers       // who asked for work lately
 }
 
 // NewRuns returns the rules over a store, beside the Service of the same store.

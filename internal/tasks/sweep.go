@@ -88,6 +88,10 @@ func (r *Runs) stillWaits(t *errand.Task, now time.Time) *errand.Event {
 // change.
 const minSweep = 500 * time.Millisecond
 
+// sweepSpread is over how long the sweeps of nodes that share a store are spread,
+// so that not all look at the same moment for what has become due.
+const sweepSpread = 400 * time.Millisecond
+
 // Run sweeps until ctx is done. One is enough, more do no harm.
 func (r *Runs) Run(ctx context.Context, log *slog.Logger) error {
 	for {
@@ -102,7 +106,7 @@ func (r *Runs) Run(ctx context.Context, log *slog.Logger) error {
 		case !next.IsZero():
 			wait = min(wait, max(0, next.Sub(r.now())))
 		}
-		if !pause(ctx, minSweep, nil) || !pause(ctx, wait-minSweep, changed) {
+		if !pause(ctx, minSweep+r.jitter(r.spread), nil) || !pause(ctx, wait-minSweep, changed) {
 			return nil
 		}
 	}

@@ -98,7 +98,7 @@ func (r *Runs) whyPending(ctx context.Context, t *errand.Task, now time.Time) (W
 	if !r.seen.serves(t, now) {
 		w := Why{Code: WhyNoWorker, Until: t.Run.Deadline, LastSeen: seen, Text: "no worker serves operation " + t.Operation}
 		if seen.IsZero() {
-			w.Text += "; none has been seen since this server started"
+			w.Text += "; none has asked for work lately"
 		} else {
 			w.Text += "; the last one was seen " + about(now.Sub(seen)) + " ago"
 		}
@@ -191,7 +191,8 @@ func (r *Runs) usual(ctx context.Context, t *errand.Task) (time.Duration, error)
 	return all[len(all)/2], nil
 }
 
-// Workers returns the workers of a project that this server has seen.
+// Workers returns the workers of a project that this server and those that share
+// its store have seen.
 func (r *Runs) Workers(p errand.Principal, project string) ([]Worker, error) {
 	if err := authorize(p, project, errand.Viewer); err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 
 // Worker is who asked for work lately.
 type Worker struct {
+	Project    string // "" for a server itself, which works for every project
 	Name       string
 	Operations []string
 	Engines    []errand.Engine // none: every engine
@@ -26,14 +27,15 @@ const absent = 2 * time.Minute
 // maxWorkers bounds how many workers are remembered.
 const maxWorkers = 10_000
 
-// workers remembers who asked for work. It is memory of this process only: after
-// a restart it is empty until workers ask again, which they do at once.
+// workers remembers who asked for work: here, and on other nodes as far as these
+// have told. It is memory of this process only: after a restart it is empty until
+// workers ask again, which they do at once, or other nodes tell.
 type workers struct {
-	mu  sync.Mutex
-	all map[workerKey]*presence
+	mu   sync.Mutex
+	all  map[workerKey]*presence
+	told map[workerKey]Worker // by other nodes
 }
 
-// workerKey's project is "" for the server itself, which works for every project.
 type workerKey struct{ project, name string }
 
 type presence struct {
@@ -51,7 +53,7 @@ func (w *workers) enter(project string, c ClaimRequest, now time.Time) {
 	p := w.all[k]
 	if p == nil {
 		w.forget(now)
-		p = &presence{Worker: Worker{Name: c.Worker, Since: now}}
+		p = &presence{Worker: Worker{Project: project, Name: c.Worker, Since: now}}
 		w.all[k] = p
 	}
 	p.Operations, p.Engines, p.Seen = slices.Clone(c.Operations), slices.Clone(c.Engines), now
@@ -82,22 +84,84 @@ func (w *workers) forget(now time.Time) {
 	}
 }
 
-// list returns the workers of a project by name, those that wait as seen now.
-func (w *workers) list(project string, now time.Time) []Worker {
+// lately returns who asked for work here lately, the last first, for other nodes.
+func (w *workers) lately(now time.Time) []Worker {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var all []Worker
-	for k, p := range w.all {
-		if k.project == project || k.project == "" {
-			x := p.Worker
-			if p.waiting > 0 {
-				x.Seen = now
-			}
+	for _, p := range w.all {
+		if x := p.at(now); now.Sub(x.Seen) <= absent {
 			all = append(all, x)
 		}
 	}
-	slices.SortFunc(all, func(a, b Worker) int { return cmp.Compare(a.Name, b.Name) })
-	return all
+	slices.SortFunc(all, func(a, b Worker) int { return b.Seen.Compare(a.Seen) })
+	return all[:min(len(all), maxToldWorkers)]
+}
+
+// at is the worker as it is now: one that waits is there.
+func (p *presence) at(now time.Time) Worker {
+	x := p.Worker
+	if p.waiting > 0 {
+		x.Seen = now
+	}
+	return x
+}
+
+// hear takes in what another node has told of its workers.
+func (w *workers) hear(list []Worker) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.told == nil {
+		w.told = map[workerKey]Worker{}
+	}
+	for _, x := range list {
+		k := workerKey{x.Project, x.Name}
+		known, ok := w.told[k]
+		if !ok && len(w.told) >= maxWorkers {
+			clear(w.told) // who is still there will be told of again
+		}
+		w.told[k] = newest(known, x)
+	}
+}
+
+// newest joins what is known of one worker from two sides: it may ask any node.
+func newest(a, b Worker) Worker {
+	if a.Seen.After(b.Seen) {
+		a, b = b, a
+	}
+	if !a.Since.IsZero() && a.Since.Before(b.Since) {
+		b.Since = a.Since
+	}
+	return b
+}
+
+// each calls fn with every worker of a project. One that asked several nodes may
+// be among them twice.
+func (w *workers) each(project string, now time.Time, fn func(Worker)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for k, p := range w.all {
+		if k.project == project || k.project == "" {
+			fn(p.at(now))
+		}
+	}
+	for k, x := range w.told {
+		if k.project == project || k.project == "" {
+			fn(x)
+		}
+	}
+}
+
+// list returns the workers of a project by name, those that wait as seen now.
+func (w *workers) list(project string, now time.Time) []Worker {
+	joined := map[workerKey]Worker{}
+	w.each(project, now, func(x Worker) {
+		k := workerKey{x.Project, x.Name}
+		joined[k] = newest(joined[k], x)
+	})
+	return slices.SortedFunc(maps.Values(joined), func(a, b Worker) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Project, b.Project))
+	})
 }
 
 // serves reports whether a worker that could run t is taken to be there.
@@ -109,13 +173,11 @@ func (w *workers) serves(t *errand.Task, now time.Time) bool {
 // lastSeen returns when a worker that could run t was last seen, or zero.
 func (w *workers) lastSeen(t *errand.Task, now time.Time) time.Time {
 	var last time.Time
-	for _, x := range w.list(t.Project, now) {
-		if len(x.Engines) > 0 && !slices.Contains(x.Engines, t.Engine) {
-			continue
-		}
-		if slices.Contains(x.Operations, t.Operation) && x.Seen.After(last) {
+	w.each(t.Project, now, func(x Worker) {
+		serves := slices.Contains(x.Operations, t.Operation) && (len(x.Engines) == 0 || slices.Contains(x.Engines, t.Engine))
+		if serves && x.Seen.After(last) {
 			last = x.Seen
 		}
-	}
+	})
 	return last
 }
