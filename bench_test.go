@@ -74,10 +74,13 @@ func BenchmarkHTTP(b *testing.B) {
 	list := func(i int, query string) string {
 		return "/v2/" + h.project + "/instances/" + benchInstance(i) + "/tasks?limit=10" + query
 	}
+	// So many pages that hardly one is asked for again while it is kept.
 	some := func(query string) []string {
 		var all []string
-		for i := range 100 {
-			all = append(all, list(1+i*7, query))
+		for offset := range 10 {
+			for i := 1; i < benchInstances; i++ {
+				all = append(all, list(i, query+"&offset="+strconv.Itoa(offset)))
+			}
 		}
 		return all
 	}
@@ -90,6 +93,7 @@ func BenchmarkHTTP(b *testing.B) {
 	}{
 		{"constant", []string{"/constant"}, true},
 		{"list", some(""), false},
+		{"list-again", some("")[:100], false},
 		{"list-month", some(month), false},
 		{"list-hot", []string{list(0, "")}, false},
 		{"list-hot-deep", []string{list(0, deep)}, false},
