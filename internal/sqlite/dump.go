@@ -222,10 +222,25 @@ func checkTypes(t upkeep.Table, row []any) error {
 			ok = c.Null
 		}
 		if !ok {
-			return errand.Errorf(errand.Invalid, "row", "table %s, row with key %.200q, column %s: it holds %.80q, which is not %s", t.Name, fmt.Sprint(t.KeyOf(row)...), c.Name, fmt.Sprint(row[i]), c.Type)
+			return errand.Errorf(errand.Invalid, "row", "table %s, row with %s, column %s: it holds %s, and only %s can be kept", t.Name, t.KeyText(row), c.Name, typeName(row[i]), c.Type)
 		}
 	}
 	return nil
+}
+
+// typeName names the type of a value, which itself may be secret.
+func typeName(v any) string {
+	switch v.(type) {
+	case int64:
+		return upkeep.Int.String()
+	case string:
+		return upkeep.Text.String()
+	case []byte:
+		return upkeep.Bytes.String()
+	case nil:
+		return "NULL"
+	}
+	return "a number that is no integer"
 }
 
 // Numbers implements upkeep.Reader.

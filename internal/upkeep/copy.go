@@ -41,6 +41,9 @@ type Progress struct {
 type Options struct {
 	// Progress is called every few thousand rows.
 	Progress func(Progress)
+
+	// Batch bounds the rows of one transaction. 0: 10000.
+	Batch int
 }
 
 // TableResult is what became of one table.
@@ -65,13 +68,17 @@ type copier struct {
 	to     Reader
 	tables []Table
 	report func(Progress)
+	batch  int
 
 	phase Progress
 	start time.Time
 }
 
 func newCopier(ctx context.Context, from, to Reader, o Options) (*copier, error) {
-	c := &copier{from: from, to: to, report: o.Progress}
+	c := &copier{from: from, to: to, report: o.Progress, batch: o.Batch}
+	if c.batch == 0 {
+		c.batch = batchRows
+	}
 	if c.report == nil {
 		c.report = func(Progress) {}
 	}
@@ -307,7 +314,7 @@ func (b *badValues) check(to Target, t Table, row []any) {
 			continue
 		}
 		if b.n++; b.n <= maxBad {
-			b.first = append(b.first, fmt.Sprintf("table %s, row with %s, column %s: %s", t.Name, t.keyText(row), t.Columns[i].Name, why))
+			b.first = append(b.first, fmt.Sprintf("table %s, row with %s, column %s: %s", t.Name, t.KeyText(row), t.Columns[i].Name, why))
 		}
 	}
 }
@@ -389,7 +396,7 @@ func (c *copier) batches(ctx context.Context, t Table, after []any, out chan<- [
 	}
 	err := c.from.Scan(ctx, t, after, func(row []any) error {
 		rows, size = append(rows, row), size+sizeOf(row)
-		if len(rows) < batchRows && size < batchBytes {
+		if len(rows) < c.batch && size < batchBytes {
 			return nil
 		}
 		return send()

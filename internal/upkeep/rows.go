@@ -80,8 +80,8 @@ func (t Table) column(name string) int {
 	return slices.IndexFunc(t.Columns, func(c Column) bool { return c.Name == name })
 }
 
-// keyText writes the key of a row for people.
-func (t Table) keyText(row []any) string {
+// KeyText writes the key of a row for people.
+func (t Table) KeyText(row []any) string {
 	var parts []string
 	for _, c := range t.Key {
 		parts = append(parts, t.Columns[c].Name+" "+show(row[c]))
