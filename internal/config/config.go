@@ -12,14 +12,22 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Config is the effective value of every setting. The zero Config is of no use;
 // [Load] fills it in.
 type Config struct {
 	// DB says where records are kept: "sqlite:" and the path of a file, which is
-	// created if it does not exist.
+	// created if it does not exist, or the URL of a PostgreSQL database.
 	DB string `toml:"db"`
+
+	// DBConns bounds this node's connections to PostgreSQL for reads; 0 lets it
+	// choose.
+	DBConns int `toml:"db_conns"`
+
+	// Node is what this server is called among those that share its database.
+	Node string `toml:"node"`
 
 	// Listen holds the addresses that the server answers on, each as
 	// ADDR[=DIALECT]. A listener with a dialect speaks only that one.
@@ -145,8 +153,17 @@ func defaults() *Config {
 	}
 }
 
-// SQLitePath returns the path in DB.
-func (c *Config) SQLitePath() string { return strings.TrimPrefix(c.DB, "sqlite:") }
+// SQLitePath returns the path in DB, or "" if that is another database.
+func (c *Config) SQLitePath() string {
+	path, ok := strings.CutPrefix(c.DB, "sqlite:")
+	if !ok {
+		return ""
+	}
+	return path
+}
+
+// Postgres reports whether DB is PostgreSQL, which several nodes may share.
+func (c *Config) Postgres() bool { return postgresURL(c.DB) }
 
 // Source says where the value of the named setting comes from: "default",
 // "file PATH", "environment NAME", "flag --NAME" or "credentials file PATH".
@@ -160,11 +177,21 @@ func (c *Config) Source(name string) string {
 // complete fills in what follows from other settings and checks what only the
 // whole can tell.
 func (c *Config) complete() error {
-	path := c.SQLitePath()
-	if path == c.DB || path == "" {
-		return bad("db", c.DB, "a database is written as sqlite:PATH, such as sqlite:errand.db")
+	if err := checkDB(c.DB); err != nil {
+		return err
 	}
-	dir := filepath.Dir(path)
+	if c.DBConns < 0 || c.DBConns > maxConns {
+		return bad("db-conns", strconv.Itoa(c.DBConns), "it must be 0 to %d", maxConns)
+	}
+	if len(c.Node) > 64 || strings.ContainsFunc(c.Node, func(r rune) bool { return !unicode.IsGraphic(r) }) {
+		return bad("node", c.Node, "a name is at most 64 bytes of text")
+	}
+	dir, work := filepath.Dir(c.SQLitePath()), "work"
+	if c.Postgres() { // this directory, which several nodes of a machine may share
+		if dir = "."; len(c.Listen) > 0 {
+			work += "-" + c.Listen[0].port()
+		}
+	}
 	if c.KeyFile == "" {
 		c.KeyFile = filepath.Join(dir, "errand.key")
 	}
@@ -172,7 +199,7 @@ func (c *Config) complete() error {
 		c.Credentials = filepath.Join(dir, "credentials")
 	}
 	if c.WorkDir == "" {
-		c.WorkDir = filepath.Join(dir, "work")
+		c.WorkDir = filepath.Join(dir, work)
 	}
 	if len(c.Listen) == 0 {
 		return bad("listen", "", "at least one address, such as 127.0.0.1:8080, must be given")
@@ -242,6 +269,12 @@ func (l *Listen) UnmarshalText(b []byte) error {
 	}
 	*l = Listen{Addr: net.JoinHostPort(host, port), Dialect: dialect}
 	return nil
+}
+
+// port returns the port that is listened on.
+func (l Listen) port() string {
+	_, port, _ := net.SplitHostPort(l.Addr)
+	return port
 }
 
 func (l Listen) String() string {

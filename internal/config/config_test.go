@@ -51,6 +51,8 @@ func value(t *testing.T, c *Config, name string) Setting {
 // source, as it is written in the file, and as it is shown.
 var examples = map[string][3][2]string{
 	"db":                     {{`"sqlite:f.db"`, "sqlite:f.db"}, {"", "sqlite:e.db"}, {"", "sqlite:a.db"}},
+	"db-conns":               {{`5`, "5"}, {"", "6"}, {"", "7"}},
+	"node":                   {{`"f"`, "f"}, {"", "e"}, {"", "a"}},
 	"listen":                 {{`["[::1]:1", "127.0.0.1:2=dcs"]`, "[::1]:1,127.0.0.1:2=dcs"}, {"", "127.0.0.1:3,127.0.0.1:4=dms"}, {"", "127.0.0.1:5"}},
 	"host":                   {{`["f.example=dcs"]`, "f.example=dcs"}, {"", "e.example:80=dms,x.example=dcs"}, {"", "a.example=dms"}},
 	"default-dialect":        {{`"dcs"`, "dcs"}, {"", "dms"}, {"", "dcs"}},
@@ -167,7 +169,11 @@ func TestBadValues(t *testing.T) {
 		{name: "syntax", file: "region = \n", want: []string{"errand.toml:1:"}},
 		{name: "wrong type", file: "\nregion = 4\n", want: []string{"errand.toml:2:"}},
 		{name: "value in the file", file: "\n\nlisten = [\"nowhere\"]\n", want: []string{"errand.toml:3:", "HOST:PORT"}},
-		{name: "db", args: []string{"--db=mysql:x"}, want: []string{"db", `"mysql:x"`, "sqlite:PATH"}},
+		{name: "db", args: []string{"--db=mysql:x"}, want: []string{"db", `"mysql"`, "sqlite:PATH", "postgres://"}},
+		{name: "db in keys and values", args: []string{"--db=host=x password=hidden"}, want: []string{"libpq", "postgres://"}},
+		{name: "db without a host", args: []string{"--db=postgres://"}, want: []string{"postgres://errand@"}},
+		{name: "db connections", args: []string{"--db-conns=-1"}, want: []string{"db-conns", "0 to 1000"}},
+		{name: "node", args: []string{"--node=a\nb"}, want: []string{"node", "64"}},
 		{name: "db without a path", args: []string{"--db=sqlite:"}, want: []string{"sqlite:PATH"}},
 		{name: "listen", args: []string{"--listen=8080"}, want: []string{"flag --listen", `"8080"`, "127.0.0.1:8080"}},
 		{name: "listen port", args: []string{"--listen=:99999"}, want: []string{"HOST:PORT"}},
@@ -197,6 +203,9 @@ func TestBadValues(t *testing.T) {
 			_, _, err := load(t, tt.file, tt.env, tt.args...)
 			if err == nil {
 				t.Fatal("no error")
+			}
+			if strings.Contains(err.Error(), "hidden") {
+				t.Errorf("error %q shows a password", err)
 			}
 			for _, w := range tt.want {
 				if !strings.Contains(err.Error(), w) {
@@ -286,5 +295,52 @@ func TestCredentialsFile(t *testing.T) {
 	}
 	if err := c.ReadCredentials(); err == nil || !strings.Contains(err.Error(), "/nonexistent/credentials") {
 		t.Errorf("a named file that is missing gives %v", err)
+	}
+}
+
+func TestPostgres(t *testing.T) {
+	t.Parallel()
+	c, _, err := load(t, "", map[string]string{"ERRAND_DB": "postgres://errand:pw-value@a:5432,b:5433/errand?target_session_attrs=read-write"}, "--listen=0.0.0.0:8081")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !c.Postgres() || c.SQLitePath() != "" {
+		t.Errorf("%+v is not taken for PostgreSQL", c)
+	}
+	for name, want := range map[string]string{
+		"key-file": "errand.key", "credentials": "credentials", "work-dir": "work-8081",
+		"db": "postgres://errand:xxxxx@a:5432,b:5433/errand?target_session_attrs=read-write",
+	} {
+		if got := value(t, c, name); got.Value != want {
+			t.Errorf("%s is %+v, want %q", name, got, want)
+		}
+	}
+}
+
+func TestRedact(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"sqlite:errand.db":                              "sqlite:errand.db",
+		"postgres://host/db":                            "postgres://host/db",
+		"postgres://me@host/db":                         "postgres://me@host/db",
+		"postgres://me:secret@host/db":                  "postgres://me:xxxxx@host/db",
+		"postgresql://me:secret@a:1,b:2/db?sslmode=off": "postgresql://me:xxxxx@a:1,b:2/db?sslmode=off",
+		"postgres://me:sec@ret@host/db":                 "postgres://me:xxxxx@host/db",
+		"postgres://me:sec/ret@host/db":                 "postgres://me:xxxxx@host/db",
+		"postgres://me:sec?ret@host/db":                 "postgres://xxxxx@host/db",
+		"postgres://host/db?user=me&password=secret":    "postgres://host/db?user=me&password=xxxxx",
+		"postgres://host/db?sslpassword=secret&x=1":     "postgres://host/db?sslpassword=xxxxx&x=1",
+		"postgres://host/db?pass%77ord=secret":          "postgres://host/db?pass%77ord=xxxxx",
+		"postgres://:secret@/db":                        "postgres://:xxxxx@/db",
+		"https://me:secret@example.com":                 "https://me:xxxxx@example.com",
+		"postgres://me:100%secret@host/db":              "postgres://me:xxxxx@host/db",
+	} {
+		got := Redact(in)
+		if got != want {
+			t.Errorf("Redact(%q) = %q, want %q", in, got, want)
+		}
+		if strings.Contains(got, "secret") || strings.Contains(got, "ret@") {
+			t.Errorf("Redact(%q) = %q shows a password", in, got)
+		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"encoding"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"strconv"
 	"strings"
 )
@@ -24,8 +23,12 @@ type setting struct {
 func settings() []setting {
 	const envOnly = "environment"
 	return []setting{
-		{name: "db", env: "ERRAND_DB", value: "sqlite:PATH", usage: "where records are kept",
+		{name: "db", env: "ERRAND_DB", value: "sqlite:PATH|postgres://…", usage: "where records are kept",
 			member: func(c *Config) any { return &c.DB }},
+		{name: "db-conns", env: "ERRAND_DB_CONNS", value: "N", usage: "connections to PostgreSQL for reads at the most; 0: four for each processor, 8 at least",
+			member: func(c *Config) any { return &c.DBConns }},
+		{name: "node", env: "ERRAND_NODE", value: "NAME", usage: "name of this server among those that share a database (default host name and port)",
+			member: func(c *Config) any { return &c.Node }},
 		{name: "listen", env: "ERRAND_LISTEN", value: "ADDR[=DIALECT]", usage: "address to answer on; may be given several times",
 			member: func(c *Config) any { return &c.Listen }},
 		{name: "host", env: "ERRAND_HOST", value: "HOST[:PORT]=DIALECT", usage: "dialect of a Host header; may be given several times",
@@ -34,11 +37,11 @@ func settings() []setting {
 			member: func(c *Config) any { return &c.DefaultDialect }},
 		{name: "region", env: "ERRAND_REGION", value: "ID", usage: "region id; names the first project",
 			member: func(c *Config) any { return &c.Region }},
-		{name: "key-file", env: "ERRAND_KEY_FILE", value: "FILE", usage: "key that stored secrets are sealed with (default errand.key beside the database)",
+		{name: "key-file", env: "ERRAND_KEY_FILE", value: "FILE", usage: "key that stored secrets are sealed with (default errand.key beside the database, with PostgreSQL in this directory)",
 			member: func(c *Config) any { return &c.KeyFile }},
 		{name: "master-key", env: "ERRAND_MASTER_KEY", from: envOnly, secret: true, usage: "the sealing key itself, in place of the key file",
 			member: func(c *Config) any { return &c.MasterKey }},
-		{name: "credentials", env: "ERRAND_CREDENTIALS", value: "FILE", usage: "access key of a first start, and of the client commands (default credentials beside the database)",
+		{name: "credentials", env: "ERRAND_CREDENTIALS", value: "FILE", usage: "access key of a first start, and of the client commands (default credentials beside the database, with PostgreSQL in this directory)",
 			member: func(c *Config) any { return &c.Credentials }},
 		{name: "tls-cert", env: "ERRAND_TLS_CERT", value: "FILE", usage: "certificate chain in PEM; the listeners speak TLS",
 			member: func(c *Config) any { return &c.TLSCert }},
@@ -56,7 +59,7 @@ func settings() []setting {
 			member: func(c *Config) any { return &c.CancelGrace }},
 		{name: "runners", env: "ERRAND_RUNNERS", value: "N", usage: "programs and simulations that run here at a time; 0: none",
 			member: func(c *Config) any { return &c.Runners }},
-		{name: "work-dir", env: "ERRAND_WORK_DIR", value: "DIR", usage: "where programs get their working directories (default work beside the database)",
+		{name: "work-dir", env: "ERRAND_WORK_DIR", value: "DIR", usage: "where programs get their working directories (default work beside the database, with PostgreSQL work-PORT in this directory)",
 			member: func(c *Config) any { return &c.WorkDir }},
 		{name: "drain-timeout", env: "ERRAND_DRAIN_TIMEOUT", value: "DURATION", usage: "how long a stop lets running programs go on",
 			member: func(c *Config) any { return &c.DrainTimeout }},
@@ -180,20 +183,7 @@ func (c *Config) Settings() []Setting {
 		if s.secret && v != "" {
 			v = "(redacted)"
 		}
-		out = append(out, Setting{Name: s.name, Value: hidePassword(v), Source: c.Source(s.name)})
+		out = append(out, Setting{Name: s.name, Value: Redact(v), Source: c.Source(s.name)})
 	}
 	return out
-}
-
-// hidePassword takes the password out of an address such as
-// postgres://user:password@host/db.
-func hidePassword(v string) string {
-	if !strings.Contains(v, "://") || !strings.Contains(v, "@") {
-		return v
-	}
-	u, err := url.Parse(v)
-	if err != nil {
-		return "(redacted)"
-	}
-	return u.Redacted()
 }
