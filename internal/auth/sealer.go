@@ -32,6 +32,11 @@ type Sealer struct {
 	aead        cipher.AEAD
 	fingerprint []byte // tells master keys apart without giving them away
 	digestKey   []byte
+
+	// made is the key file, if OpenSealer has just made it. It is taken away
+	// again if the store is tied to another key: a second key beside the right
+	// one would only mislead.
+	made string
 }
 
 // NewSealer returns a Sealer under a master key of MasterKeySize bytes.
@@ -74,8 +79,12 @@ func OpenSealer(master, file string) (*Sealer, error) {
 		return NewSealer(key)
 	}
 	key, err := readKeyFile(file)
+	made := ""
 	if errors.Is(err, fs.ErrNotExist) {
-		if err = makeKeyFile(file); err == nil || errors.Is(err, fs.ErrExist) {
+		if err = makeKeyFile(file); err == nil {
+			made = file
+		}
+		if err == nil || errors.Is(err, fs.ErrExist) {
 			key, err = readKeyFile(file)
 		}
 	}
@@ -85,7 +94,11 @@ func OpenSealer(master, file string) (*Sealer, error) {
 		}
 		return nil, errand.Errorf(errand.Invalid, "master_key", "key file %s: %s", file, err)
 	}
-	return NewSealer(key)
+	s, err := NewSealer(key)
+	if err == nil {
+		s.made = made
+	}
+	return s, err
 }
 
 // decodeMasterKey reads a key's text. Its errors never quote it.
@@ -189,12 +202,13 @@ func (s *Sealer) Open(what string, sealed []byte) ([]byte, error) {
 // check ties store to the master key, or reports that it is tied to another.
 func (s *Sealer) check(ctx context.Context, store Store) error {
 	kept, err := store.Check(ctx, "master_key", s.fingerprint)
-	if err != nil {
-		return err
+	if err != nil || hmac.Equal(kept, s.fingerprint) {
+		return err // after an error the store may be tied to this key
 	}
-	if !hmac.Equal(kept, s.fingerprint) {
-		return errand.Errorf(errand.Invalid, "master_key",
-			"this database was made with another master key; start with the key file or ERRAND_MASTER_KEY that belongs to it")
+	const advice = "start with the key file or ERRAND_MASTER_KEY that belongs to it; where several nodes share a database, copy it from another node"
+	if s.made == "" {
+		return errand.Errorf(errand.Invalid, "master_key", "this database was made with another master key; %s", advice)
 	}
-	return nil
+	return errand.Errorf(errand.Invalid, "master_key", "there is no key file %s, and this database was made with a master key already; %s", s.made, advice).
+		WithCause(os.Remove(s.made))
 }

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"os"
 	"path/filepath"
@@ -78,6 +79,63 @@ func TestOpenSealerKeyFile(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "not made")); err == nil {
 		t.Error("a key file was made beside a key from the environment")
+	}
+}
+
+// checkStore is tied to a key, or to none yet, or cannot say.
+type checkStore struct {
+	Store
+	kept []byte
+	err  error
+}
+
+func (s *checkStore) Check(_ context.Context, _ string, value []byte) ([]byte, error) {
+	if s.kept == nil {
+		s.kept = value
+	}
+	return s.kept, s.err
+}
+
+// TestKeyFileMadeForNothing opens databases without a key file.
+func TestKeyFileMadeForNothing(t *testing.T) {
+	t.Parallel()
+	lost := errand.Errorf(errand.Unavailable, "outcome", "the connection was lost")
+	for _, tt := range []struct {
+		name  string
+		store checkStore
+		kind  errand.Kind
+		stays bool
+	}{
+		{"a new database", checkStore{}, 0, true},
+		{"the database of another key", checkStore{kept: []byte("another")}, errand.Invalid, false},
+		{"a database that may have been tied to the new key", checkStore{err: lost}, errand.Unavailable, true},
+	} {
+		file := filepath.Join(t.TempDir(), "errand.key")
+		s, err := OpenSealer("", file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = s.check(t.Context(), &tt.store)
+		if e := errand.ErrorOf(err); (err != nil) != (tt.kind != 0) || err != nil && e.Kind != tt.kind {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		if _, err := os.Stat(file); (err == nil) != tt.stays {
+			t.Errorf("%s: the key file: %v", tt.name, err)
+		}
+	}
+	// A file that was there before stays.
+	file := filepath.Join(t.TempDir(), "errand.key")
+	for range 2 {
+		s, err := OpenSealer("", file)
+		if err == nil && s.made == "" {
+			err = s.check(t.Context(), &checkStore{kept: []byte("another")})
+			if e := errand.ErrorOf(err); e.Kind != errand.Invalid || !strings.Contains(e.Msg, "another node") {
+				t.Errorf("another key: %v", err)
+			}
+		}
+	}
+	if _, err := os.Stat(file); err != nil {
+		t.Error(err)
 	}
 }
 
