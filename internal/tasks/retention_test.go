@@ -97,6 +97,7 @@ func TestRetentionRuns(t *testing.T) {
 		ended := make(chan error)
 		go func() { ended <- r.Run(ctx, log) }()
 		time.Sleep(45 * time.Second)
+		synctest.Wait()
 		if s.purges != 0 {
 			t.Errorf("%d purges within 45 seconds of the start", s.purges)
 		}
@@ -119,6 +120,7 @@ func TestRetentionRuns(t *testing.T) {
 		out.Reset()
 		before := s.purges
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if n := s.purges - before; n < 2*5 || n > 2*7 {
 			t.Errorf("%d purges of two projects in an hour, want one of each about every ten minutes", n)
 		}
@@ -126,12 +128,14 @@ func TestRetentionRuns(t *testing.T) {
 			t.Errorf("log of nothing: %s", out.String())
 		}
 		time.Sleep(2 * day)
+		synctest.Wait()
 		if a := s.left(t, pastA); a != 4 {
 			t.Errorf("two days later %d tasks are left, want 4", a)
 		}
 		s.fail = errors.New("broken")
 		out.Reset()
 		time.Sleep(15 * time.Minute)
+		synctest.Wait()
 		if !strings.Contains(out.String(), "level=ERROR msg=retention") || !strings.Contains(out.String(), "broken") {
 			t.Errorf("log of a store that fails: %s", out.String())
 		}
@@ -149,6 +153,7 @@ func TestRetentionWithoutRules(t *testing.T) {
 		ended := make(chan error)
 		go func() { ended <- s.retention(tasks.RetentionOptions{}).Run(ctx, slog.New(slog.DiscardHandler)) }()
 		time.Sleep(day)
+		synctest.Wait()
 		select {
 		case <-ended:
 			t.Error("Run ended by itself: it would stop the server")
