@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,13 +29,27 @@ const (
 type pastStore struct {
 	storetest.Queue
 	tasks.History
-	purges int
-	limits []int
+
+	mu     sync.Mutex
+	limits []int // of the purges
 	fail   error
 }
 
+func (s *pastStore) purges() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.limits)
+}
+
+func (s *pastStore) breaks(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fail = err
+}
+
 func (s *pastStore) Purge(ctx context.Context, p tasks.Purge) (tasks.Purged, error) {
-	s.purges++
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.limits = append(s.limits, p.Limit)
 	if s.fail != nil {
 		return tasks.Purged{}, s.fail
@@ -84,13 +99,33 @@ func (s *pastStore) retention(o tasks.RetentionOptions) *tasks.Retention {
 
 const day = 24 * time.Hour
 
+// lines is a log.
+type lines struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(b)
+}
+
+// take returns what was logged since the last time.
+func (l *lines) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.buf.Reset()
+	return l.buf.String()
+}
+
 func TestRetentionRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newPast(t, time.Now(), 10)
-		var out bytes.Buffer
+		var out lines
 		log := slog.New(slog.NewTextHandler(&out, nil))
 		r := s.retention(tasks.RetentionOptions{
-			Rule:  tasks.Rule{Age: 5*day + time.Hour, LogAge: 2*day + time.Hour},
+			Rule:  tasks.Rule{Age: 5*day + day/2, LogAge: 2*day + day/2},
 			Rules: map[string]tasks.Rule{pastB: {Count: 8}},
 		})
 		ctx, cancel := context.WithCancel(t.Context())
@@ -98,46 +133,46 @@ func TestRetentionRuns(t *testing.T) {
 		go func() { ended <- r.Run(ctx, log) }()
 		time.Sleep(45 * time.Second)
 		synctest.Wait()
-		if s.purges != 0 {
-			t.Errorf("%d purges within 45 seconds of the start", s.purges)
+		if n := s.purges(); n != 0 {
+			t.Errorf("%d purges within 45 seconds of the start", n)
 		}
 		time.Sleep(30 * time.Second)
 		synctest.Wait()
 		if a, b := s.left(t, pastA), s.left(t, pastB); a != 6 || b != 8 {
 			t.Errorf("%d and %d tasks are left, want 6 and 8", a, b)
 		}
+		text := out.take()
 		for _, want := range []string{
 			`msg="history purged" tasks=4 logs=7 log_bytes=35 events=4 project=` + pastA,
 			`msg="history purged" tasks=2 logs=2 log_bytes=10 events=2 project=` + pastB,
 		} {
-			if !strings.Contains(out.String(), want) {
-				t.Errorf("log is\n%s\nwant a line with %s", out.String(), want)
+			if !strings.Contains(text, want) {
+				t.Errorf("log is\n%s\nwant a line with %s", text, want)
 			}
 		}
 		if got, want := r.Total(), (tasks.Purged{Tasks: 6, Logs: 9, LogBytes: 45, Events: 6}); got != want {
 			t.Errorf("total is %+v, want %+v", got, want)
 		}
-		out.Reset()
-		before := s.purges
+		before := s.purges()
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if n := s.purges - before; n < 2*5 || n > 2*7 {
+		if n := s.purges() - before; n < 2*5 || n > 2*7 {
 			t.Errorf("%d purges of two projects in an hour, want one of each about every ten minutes", n)
 		}
-		if out.Len() > 0 {
-			t.Errorf("log of nothing: %s", out.String())
+		if text := out.take(); text != "" {
+			t.Errorf("log of nothing: %s", text)
 		}
 		time.Sleep(2 * day)
 		synctest.Wait()
 		if a := s.left(t, pastA); a != 4 {
 			t.Errorf("two days later %d tasks are left, want 4", a)
 		}
-		s.fail = errors.New("broken")
-		out.Reset()
+		s.breaks(errors.New("broken"))
+		out.take()
 		time.Sleep(15 * time.Minute)
 		synctest.Wait()
-		if !strings.Contains(out.String(), "level=ERROR msg=retention") || !strings.Contains(out.String(), "broken") {
-			t.Errorf("log of a store that fails: %s", out.String())
+		if text := out.take(); !strings.Contains(text, "level=ERROR msg=retention") || !strings.Contains(text, "broken") {
+			t.Errorf("log of a store that fails: %s", text)
 		}
 		cancel()
 		if err := <-ended; err != nil {
@@ -160,8 +195,8 @@ func TestRetentionWithoutRules(t *testing.T) {
 		default:
 		}
 		cancel()
-		if err := <-ended; err != nil || s.purges != 0 {
-			t.Errorf("%v, %d purges", err, s.purges)
+		if err := <-ended; err != nil || s.purges() != 0 {
+			t.Errorf("%v, %d purges", err, s.purges())
 		}
 	})
 }
@@ -176,8 +211,8 @@ func TestRetentionPauses(t *testing.T) {
 		if err != nil || done != (tasks.Purged{Tasks: 900, Logs: 900, LogBytes: 4500, Events: 900}) {
 			t.Errorf("%+v, %v", done, err)
 		}
-		if s.purges < 5 || slices.Max(s.limits) > 500 || time.Since(start) < 4*5*time.Millisecond {
-			t.Errorf("%d batches of up to %d in %v", s.purges, slices.Max(s.limits), time.Since(start))
+		if s.purges() < 5 || slices.Max(s.limits) > 500 || time.Since(start) < 4*5*time.Millisecond {
+			t.Errorf("%d batches of up to %d in %v", s.purges(), slices.Max(s.limits), time.Since(start))
 		}
 	})
 }
