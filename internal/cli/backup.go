@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+
+	"github.com/errandhq/errand"
+	"github.com/errandhq/errand/internal/config"
 )
 
 func (a *app) backupCmd() *cobra.Command {
@@ -21,8 +24,25 @@ func (a *app) backupCmd() *cobra.Command {
 		return a.done("wrote %s, %d bytes", args[0], size)
 	})
 	cmd.Long = `Write a consistent copy of the server's database to a new file, while the server
-goes on working. The secrets in it are sealed: to use the copy, keep the key file too.`
+goes on working. The secrets in it are sealed: to use the copy, keep the key file too.
+A server on PostgreSQL refuses: use pg_dump, or what archives your database.`
 	return cmd
+}
+
+// backupDir is where copies are made: beside the database, where there is room.
+func backupDir(c *config.Config) string {
+	if path := c.SQLitePath(); path != "" {
+		return filepath.Dir(path)
+	}
+	return os.TempDir()
+}
+
+// noBackup is what copies a database that has tools of its own for that.
+type noBackup struct{}
+
+// Backup refuses, and says what to do.
+func (noBackup) Backup(context.Context, string) error {
+	return errand.Errorf(errand.Conflict, "backup", "this server keeps its records in PostgreSQL: copy them with pg_dump or with what archives your database, or into an SQLite file with `errand copy`")
 }
 
 // saveBackup makes a file appear with its whole content or not at all, and never

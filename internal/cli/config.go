@@ -11,7 +11,7 @@ import (
 
 // serverFlags and clientFlags are the settings that servers and clients take as flags.
 func serverFlags() []string {
-	return []string{"db", "listen", "host", "default-dialect", "region", "key-file", "credentials", "tls-cert", "tls-key",
+	return []string{"db", "db-conns", "node", "listen", "host", "default-dialect", "region", "key-file", "credentials", "tls-cert", "tls-key",
 		"dms-numeric-step-times", "dcs-legacy-codes",
 		"operations", "lease", "cancel-grace", "runners", "work-dir", "drain-timeout", "stop-timeout", "log-format", "log-level"}
 }

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -28,10 +27,21 @@ import (
 	"github.com/errandhq/errand/internal/wire/native"
 )
 
+// store is what a node keeps everything in.
+type store interface {
+	tasks.Store
+	tasks.Queue
+	auth.Store
+	Close() error
+}
+
 // node is a whole server in this process: a store, the rules over it, what runs
 // tasks and what listens.
 type node struct {
-	store   *sqlite.Store
+	store   store
+	backup  native.Backuper
+	member  *tasks.Member    // among the nodes that share the store; nil: nobody does
+	now     func() time.Time // what all parts take for the time
 	tasks   *tasks.Service
 	catalog *catalog.Catalog
 	runs    *tasks.Runs
@@ -47,23 +57,41 @@ type node struct {
 // openNode puts a server together and binds its listeners. Nothing is answered
 // before run.
 func openNode(ctx context.Context, c *config.Config, log *slog.Logger) (*node, error) {
-	store, err := sqlite.Open(c.SQLitePath(), sqlite.Options{Log: log})
-	if err != nil {
-		return nil, err
+	n := &node{log: log, now: time.Now}
+	var shared tasks.Cluster
+	if c.Postgres() {
+		db, err := openPostgres(ctx, c, log)
+		if err != nil {
+			return nil, err
+		}
+		n.store, n.backup, shared = db, noBackup{}, db
+	} else {
+		db, err := sqlite.Open(c.SQLitePath(), sqlite.Options{Log: log})
+		if err != nil {
+			return nil, err
+		}
+		n.store, n.backup = db, db
 	}
-	n := &node{store: store, log: log}
-	if err := n.build(ctx, c); err != nil {
-		return nil, errors.Join(err, n.closeStore())
+	if err := n.build(ctx, c, shared); err != nil {
+		return nil, errors.Join(err, n.close())
 	}
 	return n, nil
 }
 
-func (n *node) build(ctx context.Context, c *config.Config) error {
+// build puts a node together over its store, which others may share.
+func (n *node) build(ctx context.Context, c *config.Config, shared tasks.Cluster) error {
 	sealer, err := auth.OpenSealer(c.MasterKey, c.KeyFile)
 	if err != nil {
 		return err
 	}
-	if n.dir, err = auth.OpenDirectory(ctx, n.store, sealer, time.Now); err != nil {
+	var clock *tasks.Clock
+	if shared != nil {
+		if clock, err = tasks.NewClock(ctx, shared); err != nil {
+			return err
+		}
+		n.now = clock.Now
+	}
+	if n.dir, err = auth.OpenDirectory(ctx, n.store, sealer, n.now); err != nil {
 		return err
 	}
 	if c.TLSCert != "" {
@@ -71,10 +99,21 @@ func (n *node) build(ctx context.Context, c *config.Config) error {
 			return err
 		}
 	}
-	n.tasks = tasks.New(n.store, time.Now)
+	n.tasks = tasks.New(n.store, n.now)
 	if err := n.buildRuns(c, sealer); err != nil {
 		return err
 	}
+	if err := n.listen(ctx, c); err != nil {
+		return err
+	}
+	if shared != nil {
+		n.join(c, shared, clock)
+	}
+	return n.buildRunner(c)
+}
+
+// listen binds the listeners. Nothing is answered before run.
+func (n *node) listen(ctx context.Context, c *config.Config) error {
 	router := n.router(c)
 	n.srv = server.New(server.Options{
 		Handler: router, Fail: router.Fail, MaxBody: maxBody, Ready: n.store.Ping, Certs: n.certs,
@@ -84,6 +123,7 @@ func (n *node) build(ctx context.Context, c *config.Config) error {
 	for _, l := range c.Listen {
 		listeners = append(listeners, server.Listener{Addr: l.Addr, Dialect: l.Dialect})
 	}
+	var err error
 	if n.urls, err = n.srv.Listen(ctx, listeners...); err != nil {
 		return err
 	}
@@ -120,8 +160,8 @@ func (n *node) router(c *config.Config) *wire.Router {
 		Hosts:    hosts,
 		Identity: iam.New(n.dir, who),
 		Native: native.New(native.Deps{
-			Tasks: n.tasks, Directory: n.dir, Auth: importers, Now: time.Now,
-			Store: n.store, BackupDir: filepath.Dir(c.SQLitePath()),
+			Tasks: n.tasks, Directory: n.dir, Auth: importers, Now: n.now,
+			Store: n.backup, BackupDir: backupDir(c),
 			Runs: n.runs, Operations: n.catalog.Operations,
 		}),
 	}
@@ -156,7 +196,9 @@ func (n *node) reload() {
 
 // close gives up a node that never ran.
 func (n *node) close() error {
-	n.srv.Close()
+	if n.srv != nil {
+		n.srv.Close()
+	}
 	return n.closeStore()
 }
 

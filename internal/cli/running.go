@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"os/signal"
 	"sync"
 	"syscall"
 	"time"
 
+	"github.com/errandhq/errand"
 	"github.com/errandhq/errand/internal/auth"
 	"github.com/errandhq/errand/internal/catalog"
 	"github.com/errandhq/errand/internal/config"
@@ -18,8 +20,7 @@ import (
 	"github.com/errandhq/errand/internal/tasks"
 )
 
-// buildRuns adds to a node what runs tasks: the rules, and the programs and
-// simulations that the server runs by itself.
+// buildRuns adds to a node the rules of tasks that run.
 func (n *node) buildRuns(c *config.Config, sealer *auth.Sealer) error {
 	var err error
 	if n.catalog, err = loadOperations(c.Operations); err != nil {
@@ -28,6 +29,36 @@ func (n *node) buildRuns(c *config.Config, sealer *auth.Sealer) error {
 	n.runs = tasks.NewRuns(n.tasks, n.store, n.catalog, sealer, tasks.RunOptions{
 		Lease: time.Duration(c.Lease), CancelGrace: time.Duration(c.CancelGrace),
 	})
+	return nil
+}
+
+// join makes a node one of those that share its store.
+func (n *node) join(c *config.Config, shared tasks.Cluster, clock *tasks.Clock) {
+	self := tasks.Node{ID: errand.NewID(n.now()), Name: n.name(c), Version: Version()}
+	n.member = n.runs.Join(shared, clock, self, n.dir.Forget, n.log)
+	memberGauges(n.srv.Registry(), n.member)
+}
+
+// name is what a node is called among others: where nothing is set, its machine
+// and the port that it listens on.
+func (n *node) name(c *config.Config) string {
+	if c.Node != "" {
+		return c.Node
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "node"
+	}
+	u, err := url.Parse(n.urls[0])
+	if err != nil {
+		return host
+	}
+	return host + ":" + u.Port()
+}
+
+// buildRunner adds to a node the programs and simulations that it runs by
+// itself.
+func (n *node) buildRunner(c *config.Config) error {
 	local := localEntries(n.catalog)
 	if len(local) == 0 {
 		return nil
@@ -36,14 +67,16 @@ func (n *node) buildRuns(c *config.Config, sealer *auth.Sealer) error {
 		n.log.Info("operations with a local runner are declared and none is run here: runners is 0", "operations", len(local))
 		return nil
 	}
+	var err error
 	if n.workDir, err = lockWorkDir(c.WorkDir); err != nil {
 		return err
 	}
-	n.runner, err = runner.New(n.runs, local, runnerOptions(c, "", n.log))
-	if err != nil {
-		return errors.Join(err, n.workDir.Close())
+	name := "" // the runner's own word for here
+	if n.member != nil {
+		name = n.name(c)
 	}
-	return nil
+	n.runner, err = runner.New(n.runs, local, runnerOptions(c, name, n.log))
+	return err
 }
 
 // loadOperations reads the catalog. What is wrong with it is a matter of who
@@ -94,9 +127,15 @@ func lockWorkDir(dir string) (*os.File, error) {
 // run works until ctx is done or a part of the node fails, waits for all parts to
 // stop, and then closes everything.
 func (n *node) run(ctx context.Context) error {
+	if n.member != nil { // so that the sweeper knows the workers of other nodes
+		_ = n.member.Meet(ctx) // which has said so
+	}
 	parts := []func(context.Context) error{n.srv.Run, n.watchHangups, func(ctx context.Context) error { return n.runs.Run(ctx, n.log) }}
 	if n.runner != nil {
 		parts = append(parts, n.runner.Run)
+	}
+	if n.member != nil {
+		parts = append(parts, n.member.Run)
 	}
 	return errors.Join(together(ctx, parts), n.closeStore())
 }

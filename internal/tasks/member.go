@@ -130,7 +130,7 @@ func (m *Member) ring(what Ring) {
 type Meeting struct {
 	Self  Node
 	Nodes []Node        // the others that were there when it last met them
-	Age   time.Duration // since then; negative: it never has
+	Age   time.Duration // since then; -1 s: it never has
 	Skew  time.Duration // how far this machine's clock is ahead of the store's
 }
 
@@ -138,7 +138,7 @@ type Meeting struct {
 func (m *Member) Meeting() Meeting {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	k := Meeting{Self: m.self, Nodes: m.nodes, Age: -1, Skew: m.clock.Skew()}
+	k := Meeting{Self: m.self, Nodes: m.nodes, Age: -time.Second, Skew: m.clock.Skew()}
 	if !m.met.IsZero() {
 		k.Age = time.Since(m.met)
 	}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/errandhq/errand"
 	"github.com/errandhq/errand/internal/sqlite"
 	"github.com/errandhq/errand/internal/wire/native"
 )
@@ -89,6 +90,21 @@ func TestBackupFails(t *testing.T) {
 	w := s.ask(t, "admin", "GET", "/api/v1/backup", "")
 	if w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), s.dir) {
 		t.Errorf("%d %s, want 500 and nothing internal", w.Code, w.Body)
+	}
+	if left := s.leftovers(t); left != nil {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// TestNoBackup asks a server whose database has tools of its own for that.
+func TestNoBackup(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, backupFunc(func(context.Context, string) error {
+		return errand.Errorf(errand.Conflict, "backup", "use pg_dump")
+	}))
+	w := s.ask(t, "admin", "GET", "/api/v1/backup", "")
+	if w.Code != http.StatusConflict || !strings.Contains(w.Body.String(), `"subject":"backup"`) || !strings.Contains(w.Body.String(), "pg_dump") {
+		t.Errorf("%d %s, want 409 about the backup", w.Code, w.Body)
 	}
 	if left := s.leftovers(t); left != nil {
 		t.Errorf("left behind: %v", left)
