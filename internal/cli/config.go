@@ -13,7 +13,7 @@ import (
 func serverFlags() []string {
 	return []string{"db", "db-conns", "node", "listen", "host", "default-dialect", "region", "key-file", "credentials", "tls-cert", "tls-key",
 		"dms-numeric-step-times", "dcs-legacy-codes",
-		"operations", "lease", "cancel-grace", "runners", "work-dir", "drain-timeout", "stop-timeout", "log-format", "log-level"}
+		"operations", "lease", "cancel-grace", "runners", "work-dir", "keep-tasks", "keep-count", "keep-logs", "drain-timeout", "stop-timeout", "log-format", "log-level"}
 }
 
 func clientFlags() []string { return []string{"server", "ca-file", "credentials", "project"} }

@@ -85,6 +85,16 @@ type Config struct {
 	// WorkDir is where each attempt of a program gets a directory of its own.
 	WorkDir string `toml:"work_dir"`
 
+	// KeepTasks, KeepCount and KeepLogs say how long history is kept: finished
+	// tasks by age, tasks of each project by their number, and the logs of
+	// finished tasks by age. 0 is for ever, or any number.
+	KeepTasks Age `toml:"keep_tasks"`
+	KeepCount int `toml:"keep_count"`
+	KeepLogs  Age `toml:"keep_logs"`
+
+	// Retention says the same of single projects, by id; only the file can.
+	Retention map[string]Keep `toml:"retention"`
+
 	// DrainTimeout is how long a stopping process lets the programs and
 	// simulations that it runs go on. What is left then is stopped.
 	DrainTimeout Duration `toml:"drain_timeout"`
@@ -217,6 +227,9 @@ func (c *Config) complete() error {
 		return bad("region", c.Region, "it must be 1 to 64 bytes, such as cn-north-4")
 	}
 	if err := c.checkTimes(); err != nil {
+		return err
+	}
+	if err := c.checkRetention(); err != nil {
 		return err
 	}
 	if !strings.HasPrefix(c.Server, "http://") && !strings.HasPrefix(c.Server, "https://") {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/base64"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,6 +69,9 @@ var examples = map[string][3][2]string{
 	"cancel-grace":           {{`"5s"`, "5s"}, {"", "6s"}, {"", "1m30s"}},
 	"runners":                {{`0`, "0"}, {"", "1"}, {"", "2"}},
 	"work-dir":               {{`"f"`, "f"}, {"", "e"}, {"", "a"}},
+	"keep-tasks":             {{`"90d"`, "90d"}, {"", "1d12h0m0s"}, {"", "1h0m0s"}},
+	"keep-count":             {{`1000`, "1000"}, {"", "1"}, {"", "0"}},
+	"keep-logs":              {{`"30d"`, "30d"}, {"", "2h0m0s"}, {"", "7d"}},
 	"drain-timeout":          {{`"5s"`, "5s"}, {"", "0s"}, {"", "1m30s"}},
 	"stop-timeout":           {{`"5s"`, "5s"}, {"", "6s"}, {"", "1m30s"}},
 	"log-format":             {{`"json"`, "json"}, {"", "text"}, {"", "json"}},
@@ -188,6 +192,15 @@ func TestBadValues(t *testing.T) {
 		{name: "many runners", env: map[string]string{"ERRAND_RUNNERS": "1001"}, want: []string{"0 to 1000"}},
 		{name: "runners in words", args: []string{"--runners=four"}, want: []string{"flag --runners", `"four"`, "whole number"}},
 		{name: "drain timeout", args: []string{"--drain-timeout=-1s"}, want: []string{"drain-timeout"}},
+		{name: "age", args: []string{"--keep-tasks=90"}, want: []string{"flag --keep-tasks", `"90"`, "90d"}},
+		{name: "age of words", args: []string{"--keep-tasks=ad"}, want: []string{`"ad"`, "90d"}},
+		{name: "age below zero", args: []string{"--keep-logs=-1d"}, want: []string{"flag --keep-logs", "90d"}},
+		{name: "age in months", args: []string{"--keep-tasks=3m"}, want: []string{"keep-tasks", "3m", "at least 1h"}},
+		{name: "age of logs in months", args: []string{"--keep-logs=3m"}, want: []string{"keep-logs", "3m", "at least 1h"}},
+		{name: "keep less than none", args: []string{"--keep-count=-1"}, want: []string{"keep-count", "0 for any number"}},
+		{name: "retention of a name", file: "[retention.orders]\nkeep_count = 1\n", want: []string{"retention", `"orders"`, "32 hex digits"}},
+		{name: "retention of something else", file: "[retention.0123456789abcdef0123456789abcdef]\nkeep_tsaks = 1\n", want: []string{"errand.toml:2:", "keep_tsaks"}},
+		{name: "retention of one project", file: "[retention.0123456789abcdef0123456789abcdef]\nkeep_count = -1\n", want: []string{"retention.0123456789abcdef0123456789abcdef.keep-count"}},
 		{name: "dialect", args: []string{"--default-dialect=x"}, want: []string{"dms, dcs"}},
 		{name: "log format", args: []string{"--log-format=xml"}, want: []string{"text or json"}},
 		{name: "log level", env: map[string]string{"ERRAND_LOG_LEVEL": "loud"}, want: []string{"ERRAND_LOG_LEVEL", "debug, info, warn or error"}},
@@ -341,6 +354,26 @@ func TestRedact(t *testing.T) {
 		}
 		if strings.Contains(got, "secret") || strings.Contains(got, "ret@") {
 			t.Errorf("Redact(%q) = %q shows a password", in, got)
+		}
+	}
+}
+
+func TestRetention(t *testing.T) {
+	t.Parallel()
+	const one, other = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"
+	c, path, err := load(t, "keep_tasks = \"90d\"\nkeep_logs = \"30d\"\n\n[retention."+one+"]\nkeep_tasks = \"0\"\nkeep_count = 500\n", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for project, want := range map[string]string{one: "0s 500 720h0m0s", other: "2160h0m0s 0 720h0m0s"} {
+		tasks, count, logs := c.For(project)
+		if got := fmt.Sprint(tasks, count, logs); got != want {
+			t.Errorf("of project %s is kept %s, want %s", project, got, want)
+		}
+	}
+	for name, want := range map[string]string{"retention." + one + ".keep-tasks": "0", "retention." + one + ".keep-count": "500"} {
+		if got := value(t, c, name); got.Value != want || got.Source != "file "+path {
+			t.Errorf("%s is %+v, want %s", name, got, want)
 		}
 	}
 }

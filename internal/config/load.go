@@ -115,6 +115,9 @@ func (c *Config) readFile(path string) error {
 			c.sources[s.name] = "file " + path
 		}
 	}
+	if _, ok := present["retention"]; ok {
+		c.sources["retention"] = "file " + path
+	}
 	if _, ok := present["listen"]; !ok {
 		c.Listen = defaults().Listen
 	}

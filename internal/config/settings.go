@@ -61,6 +61,12 @@ func settings() []setting {
 			member: func(c *Config) any { return &c.Runners }},
 		{name: "work-dir", env: "ERRAND_WORK_DIR", value: "DIR", usage: "where programs get their working directories (default work beside the database, with PostgreSQL work-PORT in this directory)",
 			member: func(c *Config) any { return &c.WorkDir }},
+		{name: "keep-tasks", env: "ERRAND_KEEP_TASKS", value: "AGE", usage: "how long finished tasks are kept, such as 90d; 0: for ever",
+			member: func(c *Config) any { return &c.KeepTasks }},
+		{name: "keep-count", env: "ERRAND_KEEP_COUNT", value: "N", usage: "how many tasks of each project are kept; 0: any number",
+			member: func(c *Config) any { return &c.KeepCount }},
+		{name: "keep-logs", env: "ERRAND_KEEP_LOGS", value: "AGE", usage: "how long the logs of finished tasks are kept, such as 30d; 0: as long as the tasks",
+			member: func(c *Config) any { return &c.KeepLogs }},
 		{name: "drain-timeout", env: "ERRAND_DRAIN_TIMEOUT", value: "DURATION", usage: "how long a stop lets running programs go on",
 			member: func(c *Config) any { return &c.DrainTimeout }},
 		{name: "stop-timeout", env: "ERRAND_STOP_TIMEOUT", value: "DURATION", usage: "how long a stop waits for requests in flight",
@@ -185,5 +191,5 @@ func (c *Config) Settings() []Setting {
 		}
 		out = append(out, Setting{Name: s.name, Value: Redact(v), Source: c.Source(s.name)})
 	}
-	return out
+	return append(out, c.retentionSettings()...)
 }
