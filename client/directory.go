@@ -6,14 +6,15 @@ import (
 	"time"
 
 	"github.com/errandhq/errand"
+	"github.com/errandhq/errand/internal/nativejson"
 )
 
 // Whoami returns who the client's access key stands for.
 func (c *Client) Whoami(ctx context.Context) (errand.Principal, error) {
 	var body struct {
-		User    userBody    `json:"user"`
-		Project string      `json:"project"`
-		Role    errand.Role `json:"role"`
+		User    nativejson.User `json:"user"`
+		Project string          `json:"project"`
+		Role    errand.Role     `json:"role"`
 	}
 	err := c.get(ctx, &body, nil, "whoami")
 	return errand.Principal{User: errand.User(body.User), Project: body.Project, Role: body.Role}, err

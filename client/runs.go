@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/errandhq/errand"
+	"github.com/errandhq/errand/internal/nativejson"
 )
 
 // Submission asks for an operation on an instance.
@@ -94,12 +95,11 @@ func (c *Client) Reschedule(ctx context.Context, project, task string, at time.T
 
 // oneTask makes a call that answers with a task.
 func (c *Client) oneTask(ctx context.Context, k call) (*errand.Task, error) {
-	var body taskBody
+	var body nativejson.Task
 	if err := c.do(ctx, k, &body); err != nil {
 		return nil, err
 	}
-	t := body.task()
-	return &t, nil
+	return body.Task(), nil
 }
 
 // Why says what a task waits for. Text is a sentence for people, Code one of
@@ -123,36 +123,18 @@ type Why struct {
 // Why explains what a task waits for, or why it ended. Errors: NotFound about
 // "task".
 func (c *Client) Why(ctx context.Context, project, task string) (Why, error) {
-	var b struct {
-		Code      string    `json:"code"`
-		Text      string    `json:"text"`
-		Until     time.Time `json:"until"`
-		Behind    *taskBody `json:"behind"`
-		Ahead     int       `json:"ahead"`
-		Remaining float64   `json:"remaining_seconds"`
-		Worker    string    `json:"worker"`
-		LastSeen  time.Time `json:"last_seen"`
-		Step      string    `json:"step"`
-		StepIndex int       `json:"step_index"`
-		Steps     int       `json:"steps"`
-	}
+	var b nativejson.Why
 	if err := c.get(ctx, &b, nil, "projects", project, "tasks", task, "why"); err != nil {
 		return Why{}, err
 	}
 	w := Why{
-		Code: b.Code, Text: b.Text, Until: b.Until, Ahead: b.Ahead, Remaining: duration(b.Remaining),
-		Worker: b.Worker, LastSeen: b.LastSeen, Step: b.Step, StepIndex: b.StepIndex, Steps: b.Steps,
+		Code: b.Code, Text: b.Text, Until: b.Until.Time, Ahead: b.Ahead, Remaining: time.Duration(b.Remaining),
+		Worker: b.Worker, LastSeen: b.LastSeen.Time, Step: b.Step, StepIndex: b.StepIndex, Steps: b.Steps,
 	}
 	if b.Behind != nil {
-		t := b.Behind.task()
-		w.Behind = &t
+		w.Behind = b.Behind.Task()
 	}
 	return w, nil
-}
-
-// duration reads a number of seconds, to the microsecond.
-func duration(seconds float64) time.Duration {
-	return time.Duration(seconds*1e6+0.5) * time.Microsecond
 }
 
 // MaxLog is how many bytes of a log one call returns at the most.
@@ -234,83 +216,14 @@ func (c *Client) Operations(ctx context.Context, engine errand.Engine) ([]errand
 	q := url.Values{}
 	set(q, "engine", string(engine))
 	var body struct {
-		Operations []struct {
-			Engine      errand.Engine     `json:"engine"`
-			Name        string            `json:"name"`
-			Title       string            `json:"title"`
-			TitleZH     string            `json:"title_zh"`
-			Schema      json.RawMessage   `json:"schema"`
-			Secrets     []string          `json:"secrets"`
-			Lane        string            `json:"lane"`
-			RejectBusy  bool              `json:"reject_busy"`
-			Timeout     float64           `json:"timeout_seconds"`
-			MaxAttempts int               `json:"max_attempts"`
-			OnLost      errand.LostPolicy `json:"on_lost"`
-			Runner      errand.RunnerKind `json:"runner"`
-			HideRunning bool              `json:"hide_running"`
-			Backoff     struct {
-				Base float64 `json:"base_seconds"`
-				Max  float64 `json:"max_seconds"`
-			} `json:"backoff"`
-		} `json:"operations"`
+		Operations []nativejson.Operation `json:"operations"`
 	}
 	if err := c.get(ctx, &body, q, "operations"); err != nil {
 		return nil, err
 	}
 	list := make([]errand.Operation, 0, len(body.Operations))
 	for _, o := range body.Operations {
-		list = append(list, errand.Operation{
-			Engine: o.Engine, Name: o.Name, Title: o.Title, TitleZH: o.TitleZH, Schema: o.Schema, Secrets: o.Secrets,
-			Lane: o.Lane, RejectBusy: o.RejectBusy, Timeout: duration(o.Timeout), MaxAttempts: o.MaxAttempts,
-			Backoff: errand.Backoff{Base: duration(o.Backoff.Base), Max: duration(o.Backoff.Max)},
-			OnLost:  o.OnLost, Runner: o.Runner, HideRunning: o.HideRunning,
-		})
+		list = append(list, o.Operation())
 	}
 	return list, nil
-}
-
-type runBody struct {
-	Lane        string            `json:"lane"`
-	RunAt       time.Time         `json:"run_at"`
-	Deadline    time.Time         `json:"deadline"`
-	Timeout     float64           `json:"timeout_seconds"`
-	MaxAttempts int               `json:"max_attempts"`
-	OnLost      errand.LostPolicy `json:"on_lost"`
-	Due         time.Time         `json:"due"`
-	Attempts    []struct {
-		Worker    string    `json:"worker"`
-		StartedAt time.Time `json:"started_at"`
-		EndedAt   time.Time `json:"ended_at"`
-		Error     string    `json:"error"`
-	} `json:"attempts"`
-	Lease struct {
-		Worker  string    `json:"worker"`
-		Beat    time.Time `json:"beat"`
-		Expires time.Time `json:"expires"`
-	} `json:"lease"`
-	Cancel *struct {
-		By     userBody  `json:"by"`
-		At     time.Time `json:"at"`
-		Force  time.Time `json:"force"`
-		Reason string    `json:"reason"`
-	} `json:"cancel"`
-	RetryOf   string          `json:"retry_of"`
-	Scheduled bool            `json:"scheduled"`
-	Stalled   bool            `json:"stalled"`
-	Result    json.RawMessage `json:"result"`
-}
-
-func (b *runBody) run() *errand.Run {
-	r := &errand.Run{
-		Lane: b.Lane, RunAt: b.RunAt, Deadline: b.Deadline, Timeout: duration(b.Timeout), MaxAttempts: b.MaxAttempts,
-		OnLost: b.OnLost, Due: b.Due, RetryOf: b.RetryOf, Scheduled: b.Scheduled, Stalled: b.Stalled, Result: b.Result,
-		Lease: errand.Lease{Worker: b.Lease.Worker, Beat: b.Lease.Beat, Expires: b.Lease.Expires},
-	}
-	for _, a := range b.Attempts {
-		r.Attempts = append(r.Attempts, errand.Attempt{Worker: a.Worker, StartedAt: a.StartedAt, EndedAt: a.EndedAt, Error: a.Error})
-	}
-	if c := b.Cancel; c != nil {
-		r.Cancel = &errand.Cancel{By: errand.User(c.By), At: c.At, Force: c.Force, Reason: c.Reason}
-	}
-	return r
 }

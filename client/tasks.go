@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"io"
 	"net/http"
 	"net/url"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"github.com/errandhq/errand"
+	"github.com/errandhq/errand/internal/nativejson"
 )
 
 // Imported says what an import held and what became of it.
@@ -62,27 +62,26 @@ func (c *Client) Tasks(ctx context.Context, f errand.Filter) (errand.Page, error
 		q.Set("end_time", f.To.UTC().Format(time.RFC3339Nano))
 	}
 	var body struct {
-		Total int        `json:"total"`
-		Tasks []taskBody `json:"tasks"`
+		Total int               `json:"total"`
+		Tasks []nativejson.Task `json:"tasks"`
 	}
 	if err := c.get(ctx, &body, q, "projects", f.Project, "tasks"); err != nil {
 		return errand.Page{}, err
 	}
 	p := errand.Page{Total: body.Total, Tasks: make([]errand.Task, 0, len(body.Tasks))}
 	for _, t := range body.Tasks {
-		p.Tasks = append(p.Tasks, t.task())
+		p.Tasks = append(p.Tasks, *t.Task())
 	}
 	return p, nil
 }
 
 // Task returns one task, or NotFound about "task".
 func (c *Client) Task(ctx context.Context, project, id string) (*errand.Task, error) {
-	var body taskBody
+	var body nativejson.Task
 	if err := c.get(ctx, &body, nil, "projects", project, "tasks", id); err != nil {
 		return nil, err
 	}
-	t := body.task()
-	return &t, nil
+	return body.Task(), nil
 }
 
 // Events returns up to limit events of a task, oldest first, after the one
@@ -93,14 +92,14 @@ func (c *Client) Events(ctx context.Context, project, task string, after int64, 
 		q.Set("after", strconv.FormatInt(after, 10))
 	}
 	var body struct {
-		Events []eventBody `json:"events"`
+		Events []nativejson.Event `json:"events"`
 	}
 	if err := c.get(ctx, &body, q, "projects", project, "tasks", task, "events"); err != nil {
 		return nil, err
 	}
 	list := make([]errand.Event, 0, len(body.Events))
 	for _, e := range body.Events {
-		list = append(list, e.event())
+		list = append(list, e.Event())
 	}
 	return list, nil
 }
@@ -121,96 +120,4 @@ func set(q url.Values, name, value string) {
 	if value != "" {
 		q.Set(name, value)
 	}
-}
-
-type userBody struct {
-	ID   string `json:"id"`
-	Name string `json:"name"`
-}
-
-type eventBody struct {
-	Seq      int64         `json:"seq"`
-	Project  string        `json:"project"`
-	Instance string        `json:"instance"`
-	Task     string        `json:"task"`
-	At       time.Time     `json:"at"`
-	Act      errand.Act    `json:"act"`
-	Actor    userBody      `json:"actor"`
-	From     errand.Status `json:"from"`
-	To       errand.Status `json:"to"`
-	Request  string        `json:"request_id"`
-	Remote   string        `json:"remote"`
-	Reason   string        `json:"reason"`
-}
-
-func (e *eventBody) event() errand.Event {
-	return errand.Event{
-		Seq: e.Seq, Project: e.Project, Instance: e.Instance, Task: e.Task, At: e.At, Act: e.Act,
-		Actor: errand.User(e.Actor), From: e.From, To: e.To, Request: e.Request, Remote: e.Remote, Reason: e.Reason,
-	}
-}
-
-type taskBody struct {
-	ID        string          `json:"id"`
-	Project   string          `json:"project"`
-	Instance  string          `json:"instance"`
-	Engine    errand.Engine   `json:"engine"`
-	Operation string          `json:"operation"`
-	JobID     string          `json:"job_id"`
-	User      userBody        `json:"user"`
-	Params    string          `json:"params"`
-	Details   json.RawMessage `json:"details"`
-	Status    errand.Status   `json:"status"`
-	ErrorCode string          `json:"error_code"`
-	Reason    string          `json:"reason"`
-	Progress  *struct {
-		Percent   int        `json:"percent"`
-		Remaining int64      `json:"remaining_seconds"`
-		Steps     []stepBody `json:"steps"`
-	} `json:"progress"`
-	Origin *struct {
-		Status string `json:"status"`
-	} `json:"origin"`
-	Run       *runBody  `json:"run"`
-	CreatedAt time.Time `json:"created_at"`
-	UpdatedAt time.Time `json:"updated_at"`
-}
-
-type stepBody struct {
-	Name      string            `json:"name"`
-	Status    errand.StepStatus `json:"status"`
-	StartedAt time.Time         `json:"started_at"`
-	EndedAt   time.Time         `json:"ended_at"`
-	ErrorCode string            `json:"error_code"`
-	Detail    string            `json:"detail"`
-	Steps     []stepBody        `json:"steps"`
-}
-
-func (b *taskBody) task() errand.Task {
-	t := errand.Task{
-		ID: b.ID, Project: b.Project, Instance: b.Instance, Engine: b.Engine, Operation: b.Operation, JobID: b.JobID,
-		User: errand.User(b.User), Params: b.Params, Details: b.Details, Status: b.Status,
-		ErrorCode: b.ErrorCode, Reason: b.Reason, CreatedAt: b.CreatedAt, UpdatedAt: b.UpdatedAt,
-	}
-	if p := b.Progress; p != nil {
-		t.Progress = &errand.Progress{Percent: p.Percent, Remaining: time.Duration(p.Remaining) * time.Second, Steps: steps(p.Steps)}
-	}
-	if b.Run != nil {
-		t.Run = b.Run.run()
-	}
-	if b.Origin != nil {
-		t.Origin = &errand.Origin{Status: b.Origin.Status}
-	}
-	return t
-}
-
-func steps(bodies []stepBody) []errand.Step {
-	var list []errand.Step
-	for _, b := range bodies {
-		list = append(list, errand.Step{
-			Name: b.Name, Status: b.Status, StartedAt: b.StartedAt, EndedAt: b.EndedAt,
-			ErrorCode: b.ErrorCode, Detail: b.Detail, Steps: steps(b.Steps),
-		})
-	}
-	return list
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/errandhq/errand"
+	"github.com/errandhq/errand/internal/nativejson"
 )
 
 // Change is something that happened to a task.
@@ -149,7 +150,7 @@ func (w *watch) read(r io.Reader, heard func()) error {
 
 func (w *watch) tell(data string) error {
 	var b struct {
-		eventBody
+		nativejson.Event
 		Now *struct {
 			Status    errand.Status `json:"status"`
 			Percent   *int          `json:"percent"`
@@ -161,7 +162,7 @@ func (w *watch) tell(data string) error {
 	}
 	c := Change{Instance: b.Instance, Task: b.Task}
 	if b.Seq > 0 {
-		e := b.event()
+		e := b.Event.Event()
 		c.Event = &e
 	}
 	if b.Now != nil {

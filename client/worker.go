@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/errandhq/errand"
+	"github.com/errandhq/errand/internal/nativejson"
 	"github.com/errandhq/errand/worker"
 )
 
@@ -47,20 +48,14 @@ func (c *Client) Claim(ctx context.Context, project string, q worker.ClaimReques
 		WaitSeconds float64         `json:"wait_seconds,omitempty"`
 	}{q.Worker, q.Operations, q.Engines, q.Limit, q.Wait.Seconds()}
 	var body struct {
-		Grants []struct {
-			Token      string            `json:"token"`
-			TTLSeconds float64           `json:"ttl_seconds"`
-			Secrets    map[string]string `json:"secrets"`
-			Task       taskBody          `json:"task"`
-		} `json:"grants"`
+		Grants []nativejson.Grant `json:"grants"`
 	}
 	if err := c.post(ctx, in, &body, "projects", project, "claims"); err != nil {
 		return nil, err
 	}
 	var grants []worker.Grant
 	for _, g := range body.Grants {
-		t := g.Task.task()
-		grants = append(grants, worker.Grant{Task: &t, Token: g.Token, Secrets: g.Secrets, TTL: duration(g.TTLSeconds)})
+		grants = append(grants, worker.Grant{Task: g.Task.Task(), Token: g.Token, Secrets: g.Secrets, TTL: time.Duration(g.TTL)})
 	}
 	return grants, nil
 }
@@ -70,19 +65,19 @@ func (c *Client) Claim(ctx context.Context, project string, q worker.ClaimReques
 // and nothing that it says counts.
 func (c *Client) Extend(ctx context.Context, project, token string, b worker.Beat) (worker.Extended, error) {
 	in := struct {
-		Progress *progressOut `json:"progress,omitempty"`
-		Log      string       `json:"log,omitempty"`
-	}{progressOf(b.Progress), text(b.Log)}
+		Progress *nativejson.Progress `json:"progress,omitempty"`
+		Log      string               `json:"log,omitempty"`
+	}{nativejson.ProgressOf(b.Progress), text(b.Log)}
 	var body struct {
-		TTLSeconds   float64 `json:"ttl_seconds"`
-		Stop         bool    `json:"stop"`
-		Reason       string  `json:"reason"`
-		LogTruncated bool    `json:"log_truncated"`
+		TTL          nativejson.Span `json:"ttl_seconds"`
+		Stop         bool            `json:"stop"`
+		Reason       string          `json:"reason"`
+		LogTruncated bool            `json:"log_truncated"`
 	}
 	err := c.do(ctx, call{
 		method: http.MethodPost, path: []string{"projects", project, "leases", token, "extend"}, in: in, repeat: len(b.Log) == 0,
 	}, &body)
-	return worker.Extended{TTL: duration(body.TTLSeconds), Stop: body.Stop, Reason: body.Reason, LogTruncated: body.LogTruncated}, err
+	return worker.Extended{TTL: time.Duration(body.TTL), Stop: body.Stop, Reason: body.Reason, LogTruncated: body.LogTruncated}, err
 }
 
 // Finish ends an attempt. Where its answer is lost it is repeated, and may then
@@ -121,34 +116,3 @@ func (c *Client) Workers(ctx context.Context, project string) ([]Worker, error) 
 
 // text is output as JSON can carry it: bytes that are not UTF-8 become U+FFFD.
 func text(b []byte) string { return strings.ToValidUTF8(string(b), "\ufffd") }
-
-type progressOut struct {
-	Percent          int       `json:"percent"`
-	RemainingSeconds float64   `json:"remaining_seconds,omitempty"`
-	Steps            []stepOut `json:"steps,omitempty"`
-}
-
-type stepOut struct {
-	Name      string            `json:"name"`
-	Status    errand.StepStatus `json:"status"`
-	StartedAt time.Time         `json:"started_at,omitzero"`
-	EndedAt   time.Time         `json:"ended_at,omitzero"`
-	ErrorCode string            `json:"error_code,omitempty"`
-	Detail    string            `json:"detail,omitempty"`
-	Steps     []stepOut         `json:"steps,omitempty"`
-}
-
-func progressOf(p *errand.Progress) *progressOut {
-	if p == nil {
-		return nil
-	}
-	return &progressOut{Percent: p.Percent, RemainingSeconds: p.Remaining.Seconds(), Steps: stepsOut(p.Steps)}
-}
-
-func stepsOut(steps []errand.Step) []stepOut {
-	var list []stepOut
-	for _, s := range steps {
-		list = append(list, stepOut{s.Name, s.Status, s.StartedAt, s.EndedAt, s.ErrorCode, s.Detail, stepsOut(s.Steps)})
-	}
-	return list
-}

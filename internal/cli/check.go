@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/errandhq/errand/internal/catalog"
+	"github.com/errandhq/errand/internal/nativejson"
 )
 
 func (a *app) checkCmd() *cobra.Command {
@@ -58,12 +59,12 @@ func (a *app) checked(found []catalog.Entry, problems catalog.Problems) error {
 		Message string `json:"message"`
 	}
 	out := struct {
-		Operations []operationJSON `json:"operations"`
-		Problems   []problemJSON   `json:"problems"`
-	}{[]operationJSON{}, []problemJSON{}}
+		Operations []nativejson.Operation `json:"operations"`
+		Problems   []problemJSON          `json:"problems"`
+	}{[]nativejson.Operation{}, []problemJSON{}}
 	var rows [][]string
 	for _, e := range found {
-		out.Operations = append(out.Operations, newOperationJSON(e.Operation))
+		out.Operations = append(out.Operations, nativejson.OperationOf(e.Operation))
 		rows = append(rows, []string{string(e.Engine), e.Name, string(e.Runner), e.File})
 	}
 	for _, p := range problems {

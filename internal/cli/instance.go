@@ -6,22 +6,12 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/errandhq/errand"
+	"github.com/errandhq/errand/internal/nativejson"
 )
-
-// instanceJSON is an instance in -o json.
-type instanceJSON struct {
-	Project    string            `json:"project"`
-	ID         string            `json:"id"`
-	Name       string            `json:"name"`
-	Engine     errand.Engine     `json:"engine"`
-	Attributes map[string]string `json:"attributes,omitempty"`
-	CreatedAt  time.Time         `json:"created_at"`
-}
 
 func (a *app) instanceCmd() *cobra.Command {
 	return group("instance", "Register, list and forget instances", a.instanceAdd(), a.instanceList(), a.instanceShow(), a.instanceForget())
@@ -107,10 +97,10 @@ func (a *app) instanceForget() *cobra.Command {
 
 // instances prints a list, or the one instance that a command is about.
 func (a *app) instances(list []errand.Instance, one bool) error {
-	out := []instanceJSON{}
+	out := []nativejson.Instance{}
 	var rows [][]string
 	for _, i := range list {
-		out = append(out, instanceJSON(i))
+		out = append(out, nativejson.InstanceOf(i))
 		var attrs []string
 		for _, name := range slices.Sorted(maps.Keys(i.Attributes)) {
 			attrs = append(attrs, fmt.Sprintf("%s=%s", name, i.Attributes[name]))

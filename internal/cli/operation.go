@@ -8,42 +8,13 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/errandhq/errand"
+	"github.com/errandhq/errand/internal/nativejson"
 )
-
-// operationJSON is an operation in -o json.
-type operationJSON struct {
-	Engine         errand.Engine     `json:"engine"`
-	Name           string            `json:"name"`
-	Title          string            `json:"title"`
-	TitleZH        string            `json:"title_zh,omitempty"`
-	Schema         json.RawMessage   `json:"schema,omitempty"`
-	Secrets        []string          `json:"secrets"`
-	Lane           string            `json:"lane"`
-	RejectBusy     bool              `json:"reject_busy"`
-	TimeoutSeconds float64           `json:"timeout_seconds,omitempty"`
-	MaxAttempts    int               `json:"max_attempts"`
-	Backoff        backoffJSON       `json:"backoff"`
-	OnLost         errand.LostPolicy `json:"on_lost,omitempty"`
-	Runner         errand.RunnerKind `json:"runner"`
-	HideRunning    bool              `json:"hide_running"`
-}
-
-type backoffJSON struct {
-	BaseSeconds float64 `json:"base_seconds"`
-	MaxSeconds  float64 `json:"max_seconds"`
-}
-
-func newOperationJSON(o errand.Operation) operationJSON {
-	return operationJSON{
-		Engine: o.Engine, Name: o.Name, Title: o.Title, TitleZH: o.TitleZH, Schema: o.Schema, Secrets: append([]string{}, o.Secrets...),
-		Lane: o.Lane, RejectBusy: o.RejectBusy, TimeoutSeconds: o.Timeout.Seconds(), MaxAttempts: o.MaxAttempts,
-		Backoff: backoffJSON{o.Backoff.Base.Seconds(), o.Backoff.Max.Seconds()}, OnLost: o.OnLost, Runner: o.Runner, HideRunning: o.HideRunning,
-	}
-}
 
 func (a *app) operationCmd() *cobra.Command {
 	return group("operation", "List and show what can be submitted", a.operationList(), a.operationShow())
@@ -60,10 +31,10 @@ func (a *app) operationList() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		out := []operationJSON{}
+		out := []nativejson.Operation{}
 		var rows [][]string
 		for _, o := range all {
-			out = append(out, newOperationJSON(o))
+			out = append(out, nativejson.OperationOf(o))
 			rows = append(rows, []string{string(o.Engine), o.Name, string(o.Runner), o.Lane, o.Title})
 		}
 		return a.print(out, []string{"ENGINE", "NAME", "RUNNER", "LANE", "TITLE"}, rows)
@@ -79,10 +50,10 @@ func (a *app) operationShow() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		found := []operationJSON{}
+		found := []nativejson.Operation{}
 		for _, o := range all {
 			if o.Name == args[0] {
-				found = append(found, newOperationJSON(o))
+				found = append(found, nativejson.OperationOf(o))
 			}
 		}
 		if len(found) == 0 {
@@ -106,7 +77,7 @@ func (a *app) operationShow() *cobra.Command {
 	return cmd
 }
 
-func (a *app) operation(o operationJSON) error {
+func (a *app) operation(o nativejson.Operation) error {
 	lane := o.Lane
 	switch {
 	case lane == "":
@@ -115,12 +86,12 @@ func (a *app) operation(o operationJSON) error {
 		lane += "; refused while it is taken"
 	}
 	timeout := "none"
-	if o.TimeoutSeconds > 0 {
-		timeout = seconds(o.TimeoutSeconds)
+	if o.Timeout > 0 {
+		timeout = time.Duration(o.Timeout).String()
 	}
 	attempts := strconv.Itoa(o.MaxAttempts)
 	if o.MaxAttempts > 1 {
-		attempts += fmt.Sprintf(", with waits from %s to %s", seconds(o.Backoff.BaseSeconds), seconds(o.Backoff.MaxSeconds))
+		attempts += fmt.Sprintf(", with waits from %s to %s", time.Duration(o.Backoff.Base), time.Duration(o.Backoff.Max))
 	}
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	for _, row := range [][2]string{

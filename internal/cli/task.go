@@ -10,6 +10,7 @@ import (
 
 	"github.com/errandhq/errand"
 	"github.com/errandhq/errand/client"
+	"github.com/errandhq/errand/internal/nativejson"
 )
 
 func (a *app) listCmd() *cobra.Command {
@@ -47,11 +48,11 @@ func (a *app) listCmd() *cobra.Command {
 func (a *app) tasks(page errand.Page, f errand.Filter) error {
 	if a.output == "json" {
 		out := struct {
-			Total int        `json:"total"`
-			Tasks []taskJSON `json:"tasks"`
-		}{page.Total, []taskJSON{}}
+			Total int               `json:"total"`
+			Tasks []nativejson.Task `json:"tasks"`
+		}{page.Total, []nativejson.Task{}}
 		for i := range page.Tasks {
-			out.Tasks = append(out.Tasks, newTaskJSON(&page.Tasks[i]))
+			out.Tasks = append(out.Tasks, nativejson.TaskOf(&page.Tasks[i]))
 		}
 		return a.json(out)
 	}
@@ -104,21 +105,6 @@ func (a *app) showCmd() *cobra.Command {
 	})
 }
 
-// whyJSON is what a task waits for in -o json.
-type whyJSON struct {
-	Code             string    `json:"code"`
-	Text             string    `json:"text"`
-	Until            time.Time `json:"until,omitzero"`
-	Behind           *taskJSON `json:"behind,omitempty"`
-	Ahead            int       `json:"ahead,omitempty"`
-	RemainingSeconds float64   `json:"remaining_seconds,omitempty"`
-	Worker           string    `json:"worker,omitempty"`
-	LastSeen         time.Time `json:"last_seen,omitzero"`
-	Step             string    `json:"step,omitempty"`
-	StepIndex        int       `json:"step_index,omitempty"`
-	Steps            int       `json:"steps,omitempty"`
-}
-
 func (a *app) whyCmd() *cobra.Command {
 	return a.taskCmd("why TASK", "Say what a task waits for, or why it ended", func(ctx context.Context, s *session, project, id string) error {
 		w, err := s.Why(ctx, project, id)
@@ -128,12 +114,12 @@ func (a *app) whyCmd() *cobra.Command {
 		if a.output != "json" {
 			return a.done("%s", plain(w.Text))
 		}
-		j := whyJSON{
-			Code: w.Code, Text: w.Text, Until: w.Until, Ahead: w.Ahead, RemainingSeconds: w.Remaining.Seconds(), Worker: w.Worker,
-			LastSeen: w.LastSeen, Step: w.Step, StepIndex: w.StepIndex, Steps: w.Steps,
+		j := nativejson.Why{
+			Code: w.Code, Text: w.Text, Until: nativejson.Moment{Time: w.Until}, Ahead: w.Ahead, Remaining: nativejson.Span(w.Remaining),
+			Worker: w.Worker, LastSeen: nativejson.Moment{Time: w.LastSeen}, Step: w.Step, StepIndex: w.StepIndex, Steps: w.Steps,
 		}
 		if w.Behind != nil {
-			t := newTaskJSON(w.Behind)
+			t := nativejson.TaskOf(w.Behind)
 			j.Behind = &t
 		}
 		return a.json(j)
@@ -148,7 +134,7 @@ func (a *app) cancelCmd() *cobra.Command {
 			return err
 		}
 		if a.output == "json" {
-			return a.json(newTaskJSON(t))
+			return a.json(nativejson.TaskOf(t))
 		}
 		if t.Status.Final() || t.Run == nil || t.Run.Cancel == nil {
 			return a.done("task %s is %s", t.ID, t.Status)
@@ -176,7 +162,7 @@ func (a *app) rescheduleCmd() *cobra.Command {
 			return err
 		}
 		if a.output == "json" {
-			return a.json(newTaskJSON(t))
+			return a.json(nativejson.TaskOf(t))
 		}
 		return a.done("task %s is not to start before %s", t.ID, stamp(at))
 	})
@@ -187,28 +173,9 @@ keeps its deadline, which the new time must not be after.`
 	return cmd
 }
 
-// eventJSON is an event in -o json.
-type eventJSON struct {
-	Seq      int64         `json:"seq"`
-	At       time.Time     `json:"at"`
-	Instance string        `json:"instance"`
-	Task     string        `json:"task"`
-	Act      errand.Act    `json:"act"`
-	Actor    userJSON      `json:"actor"`
-	From     errand.Status `json:"from,omitempty"`
-	To       errand.Status `json:"to,omitempty"`
-	Request  string        `json:"request_id,omitempty"`
-	Remote   string        `json:"remote,omitempty"`
-	Reason   string        `json:"reason,omitempty"`
-}
-
-func newEventJSON(e *errand.Event) *eventJSON {
-	return &eventJSON{e.Seq, e.At, e.Instance, e.Task, e.Act, userJSON(e.Actor), e.From, e.To, e.Request, e.Remote, e.Reason}
-}
-
 func (a *app) eventsCmd() *cobra.Command {
 	return a.taskCmd("events TASK", "List what happened to a task, oldest first", func(ctx context.Context, s *session, project, id string) error {
-		out := []*eventJSON{}
+		out := []nativejson.Event{}
 		var rows [][]string
 		for after := int64(0); ; {
 			list, err := s.Events(ctx, project, id, after, 0)
@@ -216,7 +183,7 @@ func (a *app) eventsCmd() *cobra.Command {
 				return err
 			}
 			for _, e := range list {
-				out, after = append(out, newEventJSON(&e)), e.Seq
+				out, after = append(out, nativejson.EventOf(e)), e.Seq
 				rows = append(rows, []string{stamp(e.At), string(e.Act), transition(e.From, e.To), e.Actor.Name, e.Remote, e.Reason})
 			}
 			if len(list) == 0 {
@@ -270,14 +237,15 @@ With -o json each line is one JSON object.`
 func (a *app) change(c client.Change) error {
 	if a.output == "json" {
 		j := struct {
-			Event    *eventJSON    `json:"event,omitempty"` // none: only the progress has changed
-			Instance string        `json:"instance"`
-			Task     string        `json:"task"`
-			Status   errand.Status `json:"status,omitempty"`
-			Percent  *int          `json:"percent,omitempty"`
+			Event    *nativejson.Event `json:"event,omitempty"` // none: only the progress has changed
+			Instance string            `json:"instance"`
+			Task     string            `json:"task"`
+			Status   errand.Status     `json:"status,omitempty"`
+			Percent  *int              `json:"percent,omitempty"`
 		}{Instance: c.Instance, Task: c.Task, Status: c.Status}
 		if c.Event != nil {
-			j.Event = newEventJSON(c.Event)
+			e := nativejson.EventOf(*c.Event)
+			j.Event = &e
 		}
 		if c.Progress != nil {
 			j.Percent = &c.Progress.Percent

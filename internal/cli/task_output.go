@@ -1,148 +1,18 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/errandhq/errand"
+	"github.com/errandhq/errand/internal/nativejson"
 )
-
-// taskJSON is a task in -o json. Its members are called as in the native API.
-type taskJSON struct {
-	ID        string          `json:"id"`
-	Project   string          `json:"project"`
-	Instance  string          `json:"instance"`
-	Engine    errand.Engine   `json:"engine"`
-	Operation string          `json:"operation"`
-	JobID     string          `json:"job_id"`
-	User      userJSON        `json:"user"`
-	Params    string          `json:"params"`
-	Details   json.RawMessage `json:"details,omitempty"`
-	Status    errand.Status   `json:"status"`
-	ErrorCode string          `json:"error_code,omitempty"`
-	Reason    string          `json:"reason,omitempty"`
-	Progress  *progressJSON   `json:"progress,omitempty"`
-	Origin    *originJSON     `json:"origin,omitempty"`
-	Run       *runJSON        `json:"run,omitempty"`
-	CreatedAt time.Time       `json:"created_at"`
-	UpdatedAt time.Time       `json:"updated_at"`
-}
-
-// userJSON is who did something in -o json.
-type userJSON struct {
-	ID   string `json:"id"`
-	Name string `json:"name"`
-}
-
-type originJSON struct {
-	Status string `json:"status"`
-}
-
-type progressJSON struct {
-	Percent          int        `json:"percent"`
-	RemainingSeconds float64    `json:"remaining_seconds"`
-	Steps            []stepJSON `json:"steps,omitempty"`
-}
-
-type stepJSON struct {
-	Name      string            `json:"name"`
-	Status    errand.StepStatus `json:"status"`
-	StartedAt time.Time         `json:"started_at,omitzero"`
-	EndedAt   time.Time         `json:"ended_at,omitzero"`
-	ErrorCode string            `json:"error_code,omitempty"`
-	Detail    string            `json:"detail,omitempty"`
-	Steps     []stepJSON        `json:"steps,omitempty"`
-}
-
-type runJSON struct {
-	Lane           string            `json:"lane"`
-	RunAt          time.Time         `json:"run_at"`
-	Deadline       time.Time         `json:"deadline,omitzero"`
-	TimeoutSeconds float64           `json:"timeout_seconds,omitempty"`
-	MaxAttempts    int               `json:"max_attempts"`
-	OnLost         errand.LostPolicy `json:"on_lost,omitempty"`
-	Due            time.Time         `json:"due,omitzero"`
-	Attempts       []attemptJSON     `json:"attempts"`
-	Lease          *leaseJSON        `json:"lease,omitempty"`
-	Cancel         *cancelJSON       `json:"cancel,omitempty"`
-	RetryOf        string            `json:"retry_of,omitempty"`
-	Scheduled      bool              `json:"scheduled"`
-	Stalled        bool              `json:"stalled"`
-	Result         json.RawMessage   `json:"result,omitempty"`
-}
-
-type attemptJSON struct {
-	Number    int       `json:"number"`
-	Worker    string    `json:"worker"`
-	StartedAt time.Time `json:"started_at"`
-	EndedAt   time.Time `json:"ended_at,omitzero"`
-	Error     string    `json:"error,omitempty"`
-}
-
-type leaseJSON struct {
-	Worker  string    `json:"worker"`
-	Beat    time.Time `json:"beat"`
-	Expires time.Time `json:"expires"`
-}
-
-type cancelJSON struct {
-	By     userJSON  `json:"by"`
-	At     time.Time `json:"at"`
-	Force  time.Time `json:"force"`
-	Reason string    `json:"reason,omitempty"`
-}
-
-func newTaskJSON(t *errand.Task) taskJSON {
-	j := taskJSON{
-		ID: t.ID, Project: t.Project, Instance: t.Instance, Engine: t.Engine, Operation: t.Operation, JobID: t.JobID,
-		User: userJSON(t.User), Params: t.Params, Details: t.Details, Status: t.Status, ErrorCode: t.ErrorCode, Reason: t.Reason,
-		CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt,
-	}
-	if p := t.Progress; p != nil {
-		j.Progress = &progressJSON{Percent: p.Percent, RemainingSeconds: p.Remaining.Seconds(), Steps: newStepsJSON(p.Steps)}
-	}
-	if t.Origin != nil {
-		j.Origin = &originJSON{t.Origin.Status}
-	}
-	if t.Run != nil {
-		j.Run = newRunJSON(t.Run)
-	}
-	return j
-}
-
-func newStepsJSON(steps []errand.Step) []stepJSON {
-	var out []stepJSON
-	for _, s := range steps {
-		out = append(out, stepJSON{s.Name, s.Status, s.StartedAt, s.EndedAt, s.ErrorCode, s.Detail, newStepsJSON(s.Steps)})
-	}
-	return out
-}
-
-func newRunJSON(r *errand.Run) *runJSON {
-	j := &runJSON{
-		Lane: r.Lane, RunAt: r.RunAt, Deadline: r.Deadline, TimeoutSeconds: r.Timeout.Seconds(), MaxAttempts: r.MaxAttempts,
-		OnLost: r.OnLost, Due: r.Due, Attempts: []attemptJSON{}, RetryOf: r.RetryOf, Scheduled: r.Scheduled,
-		Stalled: r.Stalled, Result: r.Result,
-	}
-	for i, a := range r.Attempts {
-		j.Attempts = append(j.Attempts, attemptJSON{i + 1, a.Worker, a.StartedAt, a.EndedAt, a.Error})
-	}
-	if r.Lease.Worker != "" {
-		j.Lease = &leaseJSON{r.Lease.Worker, r.Lease.Beat, r.Lease.Expires}
-	}
-	if c := r.Cancel; c != nil {
-		j.Cancel = &cancelJSON{userJSON(c.By), c.At, c.Force, c.Reason}
-	}
-	return j
-}
 
 // task prints one task in full.
 func (a *app) task(t *errand.Task) error {
 	if a.output == "json" {
-		return a.json(newTaskJSON(t))
+		return a.json(nativejson.TaskOf(t))
 	}
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	line := func(name, value string) {

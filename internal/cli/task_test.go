@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/errandhq/errand/internal/nativejson"
 )
 
 // testOperations declares what the tests submit.
@@ -78,10 +80,10 @@ func write(t *testing.T, name, text string, mode os.FileMode) {
 }
 
 // submitted runs a command that prints a task in JSON, and returns it.
-func submitted(t *testing.T, env map[string]string, stdin, args string) taskJSON {
+func submitted(t *testing.T, env map[string]string, stdin, args string) nativejson.Task {
 	t.Helper()
 	r := errandEnv(t, env, stdin, strings.Fields(os.Expand(args, func(k string) string { return env[k] }))...)
-	var out taskJSON
+	var out nativejson.Task
 	if err := json.Unmarshal([]byte(r.stdout), &out); r.code != exitOK || err != nil {
 		t.Fatalf("errand %s: exit code %d, %v: %s%s", args, r.code, err, r.stdout, r.stderr)
 	}
@@ -218,7 +220,7 @@ func TestTaskCommands(t *testing.T) {
 	again := start(t, env, "retry", held.ID, "--wait", "-o", "json")
 	until(t, env, "list --instance $I --limit 1", `hold +running`)
 	page := errandEnv(t, env, "", "list", "--limit=1", "-o", "json")
-	var list struct{ Tasks []taskJSON }
+	var list struct{ Tasks []nativejson.Task }
 	if err := json.Unmarshal([]byte(page.stdout), &list); err != nil || len(list.Tasks) != 1 {
 		t.Fatalf("list: %v: %s", err, page.stdout)
 	}

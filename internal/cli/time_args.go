@@ -22,6 +22,3 @@ func when(flag, text string, now time.Time, sign time.Duration) (time.Time, erro
 	return time.Time{}, usage("--%s %.64q is no time; write it like 2026-01-31T18:00:00Z, 2026-01-31, or 90m for a time %s now",
 		flag, text, map[time.Duration]string{1: "from", -1: "before"}[sign])
 }
-
-// seconds writes a number of seconds as a duration.
-func seconds(n float64) string { return time.Duration(n * float64(time.Second)).String() }

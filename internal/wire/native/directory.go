@@ -7,6 +7,7 @@ import (
 
 	"github.com/errandhq/errand"
 	"github.com/errandhq/errand/internal/auth"
+	"github.com/errandhq/errand/internal/nativejson"
 	"github.com/errandhq/errand/internal/wire"
 )
 
@@ -14,13 +15,13 @@ import (
 // but admins do any of them.
 
 type projectBody struct {
-	ID        string `json:"id"`
-	Name      string `json:"name"`
-	CreatedAt moment `json:"created_at"`
+	ID        string            `json:"id"`
+	Name      string            `json:"name"`
+	CreatedAt nativejson.Moment `json:"created_at"`
 }
 
 func projectOf(p auth.Project) projectBody {
-	return projectBody{ID: p.ID, Name: p.Name, CreatedAt: moment{p.CreatedAt}}
+	return projectBody{ID: p.ID, Name: p.Name, CreatedAt: nativejson.Moment{Time: p.CreatedAt}}
 }
 
 type newProject struct {
@@ -51,11 +52,11 @@ type accountBody struct {
 	Admin     bool                   `json:"admin"`
 	Disabled  bool                   `json:"disabled"`
 	Roles     map[string]errand.Role `json:"roles,omitempty"`
-	CreatedAt moment                 `json:"created_at"`
+	CreatedAt nativejson.Moment      `json:"created_at"`
 }
 
 func accountOf(u auth.User) accountBody {
-	return accountBody{ID: u.ID, Name: u.Name, Admin: u.Admin, Disabled: u.Disabled, Roles: u.Roles, CreatedAt: moment{u.CreatedAt}}
+	return accountBody{ID: u.ID, Name: u.Name, Admin: u.Admin, Disabled: u.Disabled, Roles: u.Roles, CreatedAt: nativejson.Moment{Time: u.CreatedAt}}
 }
 
 type newUser struct {
@@ -119,31 +120,31 @@ func decodeNewKey(r *http.Request) (newKey, error) {
 
 // credentialBody is the only answer that ever holds a secret.
 type credentialBody struct {
-	Access        string `json:"access"`
-	Secret        string `json:"secret"`
-	SecurityToken string `json:"security_token,omitempty"`
-	User          string `json:"user"`
-	Project       string `json:"project"`
-	ExpiresAt     moment `json:"expires_at,omitzero"`
+	Access        string            `json:"access"`
+	Secret        string            `json:"secret"`
+	SecurityToken string            `json:"security_token,omitempty"`
+	User          string            `json:"user"`
+	Project       string            `json:"project"`
+	ExpiresAt     nativejson.Moment `json:"expires_at,omitzero"`
 }
 
 type keyBody struct {
-	Access    string `json:"access"`
-	Project   string `json:"project"`
-	Note      string `json:"note,omitempty"`
-	CreatedAt moment `json:"created_at"`
-	ExpiresAt moment `json:"expires_at,omitzero"`
+	Access    string            `json:"access"`
+	Project   string            `json:"project"`
+	Note      string            `json:"note,omitempty"`
+	CreatedAt nativejson.Moment `json:"created_at"`
+	ExpiresAt nativejson.Moment `json:"expires_at,omitzero"`
 }
 
 func keyOf(k auth.Key) keyBody {
-	return keyBody{Access: k.Access, Project: k.Project, Note: k.Note, CreatedAt: moment{k.CreatedAt}, ExpiresAt: moment{k.ExpiresAt}}
+	return keyBody{Access: k.Access, Project: k.Project, Note: k.Note, CreatedAt: nativejson.Moment{Time: k.CreatedAt}, ExpiresAt: nativejson.Moment{Time: k.ExpiresAt}}
 }
 
 func (a *api) keyRoutes(d *wire.Dialect) {
 	wire.Handle(d, "POST /api/v1/users/{name}/keys", decodeNewKey, a.addKey, func(r *wire.Reply, c auth.Credential) {
 		created(r, credentialBody{
 			Access: c.Access, Secret: c.Secret, SecurityToken: c.SecurityToken,
-			User: c.User, Project: c.Project, ExpiresAt: moment{c.ExpiresAt},
+			User: c.User, Project: c.Project, ExpiresAt: nativejson.Moment{Time: c.ExpiresAt},
 		})
 		r.Header = map[string]string{"Cache-Control": "no-store"}
 	})

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/errandhq/errand"
+	"github.com/errandhq/errand/internal/nativejson"
 	"github.com/errandhq/errand/internal/tasks"
 	"github.com/errandhq/errand/internal/wire"
 )
@@ -13,20 +14,20 @@ func (a *api) instanceRoutes(d *wire.Dialect) {
 	const path = "/api/v1/projects/{project}/instances"
 	wire.Handle(d, "POST "+path, decodeInstance, a.svc.Register,
 		func(r *wire.Reply, i errand.Instance) {
-			created(r, instanceOf(i))
+			created(r, nativejson.InstanceOf(i))
 			r.Header = map[string]string{"Location": "/api/v1/projects/" + i.Project + "/instances/" + i.ID}
 		})
 	wire.Handle(d, "GET "+path, decodeInstances,
 		func(ctx context.Context, p errand.Principal, q instanceQuery) (instancePage, error) {
 			list, total, err := a.svc.Instances(ctx, p, q.project, q.offset, q.limit)
-			return instancePage{Total: total, Instances: each(list, instanceOf)}, err
+			return instancePage{Total: total, Instances: each(list, nativejson.InstanceOf)}, err
 		},
 		func(r *wire.Reply, p instancePage) { write(r, p) })
 	wire.Handle(d, "GET "+path+"/{instance}", decodeInstanceKey,
 		func(ctx context.Context, p errand.Principal, k instanceKey) (errand.Instance, error) {
 			return a.svc.Instance(ctx, p, k.project, k.instance)
 		},
-		func(r *wire.Reply, i errand.Instance) { write(r, instanceOf(i)) })
+		func(r *wire.Reply, i errand.Instance) { write(r, nativejson.InstanceOf(i)) })
 	wire.Handle(d, "DELETE "+path+"/{instance}", decodeInstanceKey,
 		func(ctx context.Context, p errand.Principal, k instanceKey) (struct{}, error) {
 			return struct{}{}, a.svc.Forget(ctx, p, k.project, k.instance)
@@ -51,8 +52,8 @@ type instanceQuery struct {
 }
 
 type instancePage struct {
-	Total     int            `json:"total"`
-	Instances []instanceBody `json:"instances"`
+	Total     int                   `json:"total"`
+	Instances []nativejson.Instance `json:"instances"`
 }
 
 func decodeInstances(r *http.Request) (instanceQuery, error) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/errandhq/errand"
 	"github.com/errandhq/errand/internal/auth"
+	"github.com/errandhq/errand/internal/nativejson"
 	"github.com/errandhq/errand/internal/tasks"
 	"github.com/errandhq/errand/internal/wire"
 )
@@ -43,6 +44,9 @@ type Deps struct {
 	// records: it has none of the calls about running.
 	Runs *tasks.Runs
 
+	// History lets the past go when an admin asks for it. Nil means no such call.
+	History Purger
+
 	// Operations lists what may be submitted. Nil means no such call.
 	Operations func() []errand.Operation
 }
@@ -71,6 +75,9 @@ func New(deps Deps) *wire.Dialect {
 	if deps.Operations != nil {
 		operationsRoute(d, deps.Operations)
 	}
+	if deps.History != nil {
+		purgeRoute(d, deps.History)
+	}
 	if deps.Store != nil {
 		b := &backups{store: deps.Store, dir: deps.BackupDir, now: deps.Now}
 		b.route(d)
@@ -79,10 +86,10 @@ func New(deps Deps) *wire.Dialect {
 		func(_ context.Context, p errand.Principal, _ struct{}) (errand.Principal, error) { return p, nil },
 		func(r *wire.Reply, p errand.Principal) {
 			write(r, struct {
-				User    userBody    `json:"user"`
-				Project string      `json:"project"`
-				Role    errand.Role `json:"role"`
-			}{userBody(p.User), p.Project, p.Role})
+				User    nativejson.User `json:"user"`
+				Project string          `json:"project"`
+				Role    errand.Role     `json:"role"`
+			}{nativejson.User(p.User), p.Project, p.Role})
 		})
 	return d
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/errandhq/errand"
+	"github.com/errandhq/errand/internal/nativejson"
 	"github.com/errandhq/errand/internal/records"
 	"github.com/errandhq/errand/internal/tasks"
 	"github.com/errandhq/errand/internal/wire"
@@ -34,13 +35,13 @@ func (a *api) runRoutes(d *wire.Dialect) {
 			if !t.Status.Final() {
 				r.Status = http.StatusAccepted
 			}
-			write(r, taskOf(t))
+			write(r, nativejson.TaskOf(t))
 		})
 	wire.Handle(d, "PATCH "+project+"/tasks/{task}", decodeReschedule,
 		func(ctx context.Context, p errand.Principal, q rescheduleRequest) (*errand.Task, error) {
 			return a.runs.Reschedule(ctx, p, q.project, q.task, q.at)
 		},
-		func(r *wire.Reply, t *errand.Task) { write(r, taskOf(t)) })
+		func(r *wire.Reply, t *errand.Task) { write(r, nativejson.TaskOf(t)) })
 	wire.Handle(d, "GET "+project+"/tasks/{task}/why", decodeTask,
 		func(ctx context.Context, p errand.Principal, k taskKey) (tasks.Why, error) {
 			return a.runs.Why(ctx, p, k.project, k.task)
@@ -57,7 +58,7 @@ func (a *api) runRoutes(d *wire.Dialect) {
 func accepted(r *wire.Reply, t *errand.Task) {
 	r.Status = http.StatusAccepted
 	r.Header = map[string]string{"Location": "/api/v1/projects/" + t.Project + "/tasks/" + t.ID}
-	write(r, taskOf(t))
+	write(r, nativejson.TaskOf(t))
 }
 
 type submission struct {
@@ -221,18 +222,18 @@ func encodeLog(r *wire.Reply, l logPart) {
 
 func operationsRoute(d *wire.Dialect, operations func() []errand.Operation) {
 	wire.Handle(d, "GET /api/v1/operations", decodeEngine,
-		func(_ context.Context, _ errand.Principal, engine errand.Engine) ([]operationBody, error) {
-			list := []operationBody{}
+		func(_ context.Context, _ errand.Principal, engine errand.Engine) ([]nativejson.Operation, error) {
+			list := []nativejson.Operation{}
 			for _, o := range operations() {
 				if engine == "" || o.Engine == engine {
-					list = append(list, operationOf(o))
+					list = append(list, nativejson.OperationOf(o))
 				}
 			}
 			return list, nil
 		},
-		func(r *wire.Reply, list []operationBody) {
+		func(r *wire.Reply, list []nativejson.Operation) {
 			write(r, struct {
-				Operations []operationBody `json:"operations"`
+				Operations []nativejson.Operation `json:"operations"`
 			}{list})
 		})
 }

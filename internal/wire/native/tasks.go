@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/errandhq/errand"
+	"github.com/errandhq/errand/internal/nativejson"
 	"github.com/errandhq/errand/internal/records"
 	"github.com/errandhq/errand/internal/tasks"
 	"github.com/errandhq/errand/internal/wire"
@@ -24,15 +25,15 @@ func (a *api) taskRoutes(d *wire.Dialect) {
 		func(ctx context.Context, p errand.Principal, k taskKey) (*errand.Task, error) {
 			return a.svc.Show(ctx, p, k.project, "", k.task)
 		},
-		func(r *wire.Reply, t *errand.Task) { write(r, taskOf(t)) })
+		func(r *wire.Reply, t *errand.Task) { write(r, nativejson.TaskOf(t)) })
 	wire.Handle(d, "GET /api/v1/projects/{project}/tasks/{task}/events", decodeEvents,
 		func(ctx context.Context, p errand.Principal, q eventQuery) ([]errand.Event, error) {
 			return a.svc.Events(ctx, p, q.project, q.task, q.after, q.limit)
 		},
 		func(r *wire.Reply, list []errand.Event) {
 			write(r, struct {
-				Events []eventBody `json:"events"`
-			}{each(list, eventOf)})
+				Events []nativejson.Event `json:"events"`
+			}{each(list, nativejson.EventOf)})
 		})
 	wire.Handle(d, "POST /api/v1/projects/{project}/instances/{instance}/records", decodeImport, a.importRecords, encodeImport)
 }
@@ -79,14 +80,14 @@ func timeOf(q *wire.Query, name string, end bool) (time.Time, error) {
 }
 
 func encodeTasks(r *wire.Reply, p errand.Page) {
-	body := struct {
-		Total int        `json:"total"`
-		Tasks []taskBody `json:"tasks"`
-	}{p.Total, make([]taskBody, 0, len(p.Tasks))}
+	page := struct {
+		Total int               `json:"total"`
+		Tasks []nativejson.Task `json:"tasks"`
+	}{p.Total, make([]nativejson.Task, 0, len(p.Tasks))}
 	for i := range p.Tasks {
-		body.Tasks = append(body.Tasks, taskOf(&p.Tasks[i]))
+		page.Tasks = append(page.Tasks, nativejson.TaskOf(&p.Tasks[i]))
 	}
-	write(r, body)
+	write(r, page)
 }
 
 type taskKey struct{ project, task string }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/errandhq/errand"
+	"github.com/errandhq/errand/internal/nativejson"
 	"github.com/errandhq/errand/internal/tasks"
 	"github.com/errandhq/errand/internal/wire"
 )
@@ -205,9 +206,9 @@ func (w *watcher) events(ctx context.Context, send func([]byte) error) (bool, er
 		}
 		out.WriteString("id: " + strconv.FormatInt(e.Seq, 10) + "\n")
 		appendData(&out, string(e.Act), struct {
-			eventBody
+			nativejson.Event
 			Now *nowBody `json:"now,omitempty"`
-		}{eventOf(e), now})
+		}{nativejson.EventOf(e), now})
 	}
 	if out.Len() > 0 {
 		err = send(out.Bytes())

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/errandhq/errand"
+	"github.com/errandhq/errand/internal/nativejson"
 	"github.com/errandhq/errand/internal/tasks"
 	"github.com/errandhq/errand/internal/wire"
 )
@@ -20,7 +21,7 @@ func (a *api) workerRoutes(d *wire.Dialect) {
 		func(r *wire.Reply, grants []tasks.Grant) {
 			r.Header = map[string]string{"Cache-Control": "no-store"} // they may hold secrets
 			write(r, struct {
-				Grants []grantBody `json:"grants"`
+				Grants []nativejson.Grant `json:"grants"`
 			}{each(grants, grantOf)})
 		})
 	wire.Handle(d, "POST "+project+"/leases/{token}/extend", decodeBeat,
@@ -29,17 +30,17 @@ func (a *api) workerRoutes(d *wire.Dialect) {
 		},
 		func(r *wire.Reply, x tasks.Extended) {
 			write(r, struct {
-				TTLSeconds   span   `json:"ttl_seconds"`
-				Stop         bool   `json:"stop"`
-				Reason       string `json:"reason,omitempty"`
-				LogTruncated bool   `json:"log_truncated"`
-			}{span(x.TTL), x.Stop, x.Reason, x.LogTruncated})
+				TTLSeconds   nativejson.Span `json:"ttl_seconds"`
+				Stop         bool            `json:"stop"`
+				Reason       string          `json:"reason,omitempty"`
+				LogTruncated bool            `json:"log_truncated"`
+			}{nativejson.Span(x.TTL), x.Stop, x.Reason, x.LogTruncated})
 		})
 	wire.Handle(d, "POST "+project+"/leases/{token}/finish", decodeFinish,
 		func(ctx context.Context, p errand.Principal, q finishRequest) (*errand.Task, error) {
 			return a.runs.Finish(ctx, p, q.project, q.token, q.outcome, q.log)
 		},
-		func(r *wire.Reply, t *errand.Task) { write(r, taskOf(t)) })
+		func(r *wire.Reply, t *errand.Task) { write(r, nativejson.TaskOf(t)) })
 	wire.Handle(d, "GET "+project+"/workers",
 		func(r *http.Request) (string, error) {
 			_, err := query(r)
