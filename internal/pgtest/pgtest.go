@@ -94,7 +94,9 @@ func New(conf ...string) (*Server, error) {
 func prepare(conf []string) (*Server, error) {
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	if path, err := exec.LookPath("initdb"); err == nil {
-		found = append(found, path)
+		if path, err = filepath.EvalSymlinks(path); err == nil { // its fellows are beside the real one
+			found = append(found, path)
+		}
 	}
 	if len(found) == 0 {
 		return nil, fmt.Errorf("PostgreSQL's programs are not here; `make setup` installs what tests need")
