@@ -33,7 +33,8 @@ type Pool struct {
 	// Grace is how long a handler may take to return once its context has ended;
 	// 8 s. The server gives an attempt that is out of time ten.
 	Grace time.Duration
-	// MaxLog is how many bytes of log an attempt may write; 4 MiB.
+	// MaxLog is how many bytes of log an attempt may write; a little less than the
+	// 4 MiB that a server keeps of a task, so that the mark of a cut fits in.
 	MaxLog int64
 
 	base     context.Context // of calls and handlers: it ends with Run
@@ -59,7 +60,7 @@ func (p *Pool) prepare(ctx context.Context) error {
 	p.Wait = min(60*time.Second, cmp.Or(p.Wait, 30*time.Second))
 	p.StopTimeout = cmp.Or(p.StopTimeout, 30*time.Second)
 	p.Grace = cmp.Or(p.Grace, 8*time.Second)
-	p.MaxLog = cmp.Or(p.MaxLog, 4<<20)
+	p.MaxLog = cmp.Or(p.MaxLog, 4<<20-256)
 	if p.Log == nil {
 		p.Log = slog.New(slog.DiscardHandler)
 	}
