@@ -206,7 +206,7 @@ func TestRoutes(t *testing.T) {
 	t.Parallel()
 	svc := &tasks.Service{}
 	dialects := []*wire.Dialect{iam.New(nil, nil), native.New(native.Deps{
-		Tasks: svc, Store: (*sqlite.Store)(nil), Runs: &tasks.Runs{}, Operations: func() []errand.Operation { return nil },
+		Tasks: svc, Store: (*sqlite.Store)(nil), Runs: &tasks.Runs{}, History: &tasks.Retention{}, Operations: func() []errand.Operation { return nil },
 	})}
 	for _, f := range []*wire.Family{dms.NewFamily(svc, nil, dms.Options{}, nil), dcs.NewFamily(svc, dcs.Options{}, nil)} {
 		dialects = append(dialects, f.Base)

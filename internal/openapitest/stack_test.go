@@ -73,7 +73,8 @@ func newStack(t *testing.T) *stack {
 	router := &wire.Router{
 		Auth: who, Instance: svc.Instance, Default: dms.Name, Identity: iam.New(dir, who),
 		Families: []*wire.Family{dms.NewFamily(svc, catalog.Builtin(), dms.Options{}, who), dcs.NewFamily(svc, dcs.Options{}, who)},
-		Native:   native.New(native.Deps{Tasks: svc, Directory: dir, Auth: who, Now: time.Now, Store: store, BackupDir: filepath.Dir(path)}),
+		Native:   native.New(native.Deps{Tasks: svc, Directory: dir, Auth: who, Now: time.Now, Store: store, BackupDir: filepath.Dir(path),
+			History: tasks.NewRetention(store, func(context.Context) ([]string, error) { return []string{s.first.Project.ID}, nil }, time.Now, tasks.RetentionOptions{})}),
 	}
 	h := server.New(server.Options{
 		Handler: router, Fail: router.Fail, OpenAPI: api.OpenAPI, Log: slog.New(slog.DiscardHandler),
@@ -243,6 +244,10 @@ func (s *stack) native(t *testing.T) {
 	} {
 		s.ask(t, 200, "GET /api/v1"+path, "")
 	}
+	s.ask(t, 200, "POST /api/v1/purge", `{"before":"2001-01-01T00:00:00Z","keep":1000,"logs_older_than_seconds":1}`)
+	s.ask(t, 200, "POST /api/v1/purge", `{"older_than_seconds":1,"dry_run":true}`)
+	s.ask(t, 400, "POST /api/v1/purge", "")
+	s.ask(t, 404, "POST /api/v1/purge", `{"project":"ffffffffffffffffffffffffffffffff","keep":1}`)
 	s.ask(t, 201, "POST /api/v1/projects", `{"name":"other"}`)
 	s.ask(t, 409, "POST /api/v1/projects", `{"name":"other"}`)
 	s.ask(t, 201, "POST /api/v1/users", `{"name":"ci","password":"long enough","roles":{"other":"viewer"}}`)

@@ -2,6 +2,7 @@ package native_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -90,7 +91,9 @@ func newStack(t *testing.T, backup native.Backuper, with ...func(*native.Deps)) 
 		backup = s.store
 	}
 	s.svc = tasks.New(s.store, clock)
-	deps := native.Deps{Tasks: s.svc, Directory: dir, Auth: roles{}, Now: clock, Store: backup, BackupDir: s.dir}
+	deps := native.Deps{Tasks: s.svc, Directory: dir, Auth: roles{}, Now: clock, Store: backup, BackupDir: s.dir,
+		History: tasks.NewRetention(s.store, func(context.Context) ([]string, error) { return []string{projectID}, nil }, clock, tasks.RetentionOptions{}),
+	}
 	for _, change := range with {
 		change(&deps)
 	}
@@ -255,6 +258,7 @@ func TestRoles(t *testing.T) {
 		{"GET /api/v1/users/nobody/keys", errand.Admin},
 		{"DELETE /api/v1/keys/NOBODY", errand.Admin},
 		{"GET /api/v1/backup", errand.Admin},
+		{"POST /api/v1/purge", errand.Admin},
 		{"GET /api/v1/operations", errand.Viewer},
 		{"GET " + p + "/workers", errand.Viewer},
 		{"GET " + p + "/watch?task=" + id[1:], errand.Viewer},
