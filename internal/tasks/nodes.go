@@ -24,8 +24,7 @@ type Cluster interface {
 
 	// Listen calls ring soon after another node has changed something, and now
 	// and then without a reason: where notifications cannot be had, that is all
-	// there is, and it comes more often, but never with RingCredentials: who is
-	// not told of those forgets them within seconds anyway. It returns when ctx is done, having
+	// there is, and it comes more often. It returns when ctx is done, having
 	// reconnected meanwhile as often as needed. ring must be quick.
 	Listen(ctx context.Context, ring func(Ring))
 }
