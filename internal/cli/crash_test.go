@@ -7,7 +7,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -16,7 +15,6 @@ import (
 	"time"
 
 	"github.com/errandhq/errand"
-	"github.com/errandhq/errand/client"
 	"github.com/errandhq/errand/internal/signature"
 )
 
@@ -36,31 +34,58 @@ type crashImport struct {
 	acked    bool
 }
 
-// crashTest is a server that is killed again and again.
+// crashTest is servers that are killed again and again.
 type crashTest struct {
-	bin, dir  string
+	*fleet
 	instances []string
-	env       map[string]string
-	http      *http.Client
-
-	imports []*crashImport
+	imports   []*crashImport
 }
 
-// TestKill kills a real server in the middle of a storm of imports. What it had
-// acknowledged must be there afterwards, byte for byte and once; what it had
+// TestKill kills real servers in the middle of a storm of imports: the one, on
+// PostgreSQL one of three, all three, and PostgreSQL itself. What they had
+// acknowledged must be there afterwards, byte for byte and once; what they had
 // not, wholly or not at all.
 func TestKill(t *testing.T) {
 	if testing.Short() {
-		t.Skip("builds and kills a real server")
+		t.Skip("builds and kills real servers")
 	}
 	t.Parallel()
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
-	c := &crashTest{dir: t.TempDir(), http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: crashClients}}}
-	defer c.http.CloseIdleConnections()
-	c.bin = build(t, c.dir)
-	srv := c.start(t)
+	t.Run("SQLite", func(t *testing.T) {
+		t.Parallel()
+		c := newCrashTest(t, "")
+		for round := range crashRounds {
+			c.round(t, round, c.killServers(1), func() { c.start(t, 0) })
+		}
+		c.canFail(t)
+	})
+	t.Run("PostgreSQL", func(t *testing.T) {
+		t.Parallel()
+		pg, url := database(t)
+		c := newCrashTest(t, url)
+		c.round(t, 0, c.killServers(1), func() { c.start(t, 0) })
+		c.round(t, 1, c.killServers(3), func() {
+			for n := range c.nodes {
+				c.start(t, n)
+			}
+		})
+		c.round(t, 2, func() {
+			if err := pg.Kill(); err != nil {
+				t.Error(err)
+			}
+		}, func() {
+			if err := pg.Recover(); err != nil {
+				t.Fatal(err)
+			}
+			c.ready(t)
+		})
+		c.canFail(t)
+	})
+}
+
+func newCrashTest(t *testing.T, url string) *crashTest {
+	t.Helper()
+	c := &crashTest{fleet: newFleet(t, t.TempDir(), url)}
+	c.startAll(t)
 	for i := range crashInstances {
 		id := fmt.Sprintf("00000000-0000-4000-8000-%012d", i)
 		c.instances = append(c.instances, id)
@@ -68,17 +93,50 @@ func TestKill(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for round := range crashRounds {
-		acked, lost := c.storm(t, srv, round, int64(100+random.IntN(1500)))
-		t.Logf("round %d: killed with %d imports acknowledged and %d not", round, acked, lost)
-		if acked == 0 || lost == 0 {
-			t.Fatalf("round %d proves nothing: %d imports acknowledged, %d not", round, acked, lost)
+	return c
+}
+
+// killServers returns a function that kills the first n servers.
+func (c *crashTest) killServers(n int) func() {
+	return func() {
+		for _, node := range c.nodes[:n] {
+			_ = node.Process.Kill()
+			<-node.ended
 		}
-		c.http.CloseIdleConnections()
-		srv = c.start(t)
-		c.check(t)
 	}
-	// The check itself must be able to fail.
+}
+
+// round imports until kill has been called, mends what it did, and checks.
+func (c *crashTest) round(t *testing.T, round int, kill, mend func()) {
+	t.Helper()
+	enough := int64(100 + rand.IntN(1500))
+	acked, lost := c.storm(t, round, enough, kill)
+	t.Logf("round %d: killed with %d imports acknowledged and %d not", round, acked, lost)
+	if acked == 0 || lost == 0 {
+		t.Fatalf("round %d proves nothing: %d imports acknowledged, %d not", round, acked, lost)
+	}
+	c.http.CloseIdleConnections()
+	mend()
+	c.check(t)
+}
+
+// ready waits until every server is.
+func (c *crashTest) ready(t *testing.T) {
+	t.Helper()
+	for _, n := range c.nodes {
+		for end := time.Now().Add(time.Minute); ; stormWait(t.Context(), 50*time.Millisecond) {
+			if status, text := body(t, "http://"+n.addr+"/readyz"); status == http.StatusOK {
+				break
+			} else if time.Now().After(end) {
+				t.Fatalf("a server is not ready: %s", text)
+			}
+		}
+	}
+}
+
+// canFail shows that the check can.
+func (c *crashTest) canFail(t *testing.T) {
+	t.Helper()
 	ghost := newCrashImport(c.instances[0], "never sent", 0)
 	ghost.acked = true
 	c.imports = append(c.imports, ghost)
@@ -95,38 +153,16 @@ func TestKill(t *testing.T) {
 	}
 }
 
-func (c *crashTest) project() string { return c.env["HUAWEICLOUD_SDK_PROJECT_ID"] }
-
-// start runs the binary and returns once it accepts.
-func (c *crashTest) start(t *testing.T) *process {
-	t.Helper()
-	p := startProcess(t, c.bin, "serve", "--db=sqlite:"+filepath.Join(c.dir, "errand.db"), "--listen=127.0.0.1:0", "--log-level=warn")
-	c.env = readEnv(t, filepath.Join(c.dir, "credentials"))
-	c.env["ERRAND_SERVER"] = p.url()
-	return p
-}
-
-func (c *crashTest) client(t *testing.T) *client.Client {
-	t.Helper()
-	cl, err := client.New(client.Options{
-		Server: c.env["ERRAND_SERVER"], Access: c.env["HUAWEICLOUD_SDK_AK"], Secret: c.env["HUAWEICLOUD_SDK_SK"], HTTP: c.http,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cl
-}
-
-// storm imports from many clients at once and kills the server when it has
-// acknowledged enough.
-func (c *crashTest) storm(t *testing.T, srv *process, round int, enough int64) (acked, lost int) {
+// storm imports from many clients at once and kills when enough has been
+// acknowledged.
+func (c *crashTest) storm(t *testing.T, round int, enough int64, how func()) (acked, lost int) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	cl := c.client(t)
 	var count atomic.Int64
 	kill := sync.OnceFunc(func() {
-		_ = srv.Process.Kill()
+		how()
 		cancel() // nobody tries again
 	})
 	var clients sync.WaitGroup
@@ -150,7 +186,6 @@ func (c *crashTest) storm(t *testing.T, srv *process, round int, enough int64) (
 	}
 	clients.Wait()
 	kill()
-	<-srv.ended
 	for _, list := range mine {
 		for _, x := range list {
 			if x.acked {
@@ -257,7 +292,7 @@ type crashPage struct {
 
 func (c *crashTest) list(t *testing.T, instance string, start int) crashPage {
 	t.Helper()
-	url := fmt.Sprintf("%s/v2/%s/instances/%s/tasks?limit=100&start=%d", c.env["ERRAND_SERVER"], c.project(), instance, start)
+	url := fmt.Sprintf("%s/v2/%s/instances/%s/tasks?limit=100&start=%d", c.front, c.project(), instance, start)
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
 		t.Fatal(err)

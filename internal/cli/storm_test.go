@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -18,17 +16,18 @@ import (
 
 	"github.com/errandhq/errand"
 	"github.com/errandhq/errand/client"
+	"github.com/errandhq/errand/internal/pgtest"
 )
 
 // The shape of the storm. ERRAND_STORM_TIME and ERRAND_STORM_SEED change its
 // length and replay its choices; what the machine makes of them differs. With
 // ERRAND_STORM_FREEZE some workers are frozen for a while instead of killed.
 const (
-	stormTime      = 2 * time.Minute
+	stormTime      = 75 * time.Second
 	stormInstances = 50
 	stormClients   = 16
 	stormWorkers   = 3
-	stormPace      = 150 * time.Millisecond // between two tasks of a client
+	stormPace      = 200 * time.Millisecond // between two tasks of a client
 	stormLease     = 2 * time.Second
 	stormEnd       = 3 * time.Minute // by which everything must be final
 )
@@ -67,76 +66,87 @@ name: once
 runner: {program: {path: %[1]s, args: [%[2]s]}}
 `
 
-// storm is a server and its workers that are killed again and again while
-// clients submit.
+// storm is servers and workers that are killed again and again while clients
+// submit.
 type storm struct {
-	bin, dir, addr string
-	env            map[string]string
-	http           *http.Client
-	server         *process
-	workers        [stormWorkers]*process
-	random         *rand.Rand // of the killer
+	*fleet
+	workers [stormWorkers]*process
+	random  *rand.Rand // of the killer
+	seed    uint64
 
 	mu    sync.Mutex
 	tasks map[string]string // that were acknowledged: id, instance
+	times []time.Time       // when each was
 }
 
-// TestStorm kills a real server and real workers at random while clients submit
-// thousands of tasks. Afterwards every acknowledged task has ended, no two of a
-// lane ran side by side, and the history of each explains how it ended.
+// TestStorm kills real servers and real workers at random while clients submit
+// thousands of tasks, and on PostgreSQL the database too. Afterwards every
+// acknowledged task has ended, no two of a lane ran side by side, and the history
+// of each explains how it ended.
 func TestStorm(t *testing.T) {
+	length := stormLength(t, stormTime)
+	for name, open := range map[string]func(*testing.T) (*pgtest.Server, string){
+		"SQLite":     func(*testing.T) (*pgtest.Server, string) { return nil, "" },
+		"PostgreSQL": database,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pg, url := open(t)
+			s := newStorm(t, pg, url)
+			s.rage(t, func() string { return s.kill(t, length) })
+			s.check(t, s.settle(t))
+		})
+	}
+}
+
+// stormLength returns how long a storm lasts, unless the test is to be short.
+func stormLength(t *testing.T, usual time.Duration) time.Duration {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("runs and kills real servers and workers")
 	}
-	seed := uint64(time.Now().UnixNano())
-	if text := os.Getenv("ERRAND_STORM_SEED"); text != "" {
-		var err error
-		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	length := stormTime
 	if text := os.Getenv("ERRAND_STORM_TIME"); text != "" {
 		var err error
-		if length, err = time.ParseDuration(text); err != nil {
+		if usual, err = time.ParseDuration(text); err != nil {
 			t.Fatal(err)
 		}
 	}
-	t.Logf("ERRAND_STORM_SEED=%d ERRAND_STORM_TIME=%s", seed, length)
-	s := newStorm(t, seed)
-	defer s.http.CloseIdleConnections()
+	return usual
+}
 
+// rage has clients submit while kill does its work.
+func (s *storm) rage(t *testing.T, kill func() string) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var clients sync.WaitGroup
 	for n := range stormClients {
-		random := rand.New(rand.NewPCG(seed, uint64(n)+1))
+		random := rand.New(rand.NewPCG(s.seed, uint64(n)+1))
 		clients.Go(func() { s.submit(ctx, t, random) })
 	}
-	kills := s.kill(t, length)
+	killed := kill()
 	cancel()
 	clients.Wait()
-	t.Logf("%d tasks acknowledged, %s", len(s.tasks), kills)
+	t.Logf("%d tasks acknowledged, %s", len(s.tasks), killed)
 	if len(s.tasks) < 100 {
 		t.Fatalf("only %d tasks were acknowledged: this proves nothing", len(s.tasks))
 	}
-	s.check(t, s.settle(t))
 }
 
-func newStorm(t *testing.T, seed uint64) *storm {
+// newStorm starts servers on the database at url, or on SQLite if that is "", and
+// workers.
+func newStorm(t *testing.T, pg *pgtest.Server, url string) *storm {
+	t.Helper()
 	dir := t.TempDir()
-	s := &storm{
-		bin: build(t, dir), dir: dir, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: stormClients}},
-		random: rand.New(rand.NewPCG(seed, 0)), tasks: map[string]string{},
+	s := &storm{seed: uint64(time.Now().UnixNano()), tasks: map[string]string{}}
+	if text := os.Getenv("ERRAND_STORM_SEED"); text != "" {
+		var err error
+		if s.seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatal(err)
+		}
 	}
-	free, err := net.Listen("tcp", "127.0.0.1:0") // workers must find the server again
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.addr = free.Addr().String()
-	if err := free.Close(); err != nil {
-		t.Fatal(err)
-	}
+	t.Logf("ERRAND_STORM_SEED=%d", s.seed)
+	s.random = rand.New(rand.NewPCG(s.seed, 0))
 	program, records := filepath.Join(dir, "program"), filepath.Join(dir, "records")
 	for name, text := range map[string]string{
 		"server.d/storm.yaml": stormServerFile, "worker.d/storm.yaml": fmt.Sprintf(stormWorkerFile, program, records),
@@ -150,8 +160,9 @@ func newStorm(t *testing.T, seed uint64) *storm {
 			t.Fatal(err)
 		}
 	}
-	s.startServer(t)
-	s.env = readEnv(t, filepath.Join(dir, "credentials"))
+	s.fleet = newFleet(t, dir, url, "--operations="+filepath.Join(dir, "server.d"), "--lease="+stormLease.String(), "--cancel-grace=2s")
+	s.pg = pg
+	s.startAll(t)
 	for i := range stormInstances {
 		id := stormInstance(i)
 		if _, err := s.client(t).Register(t.Context(), errand.Instance{Project: s.project(), ID: id, Name: id, Engine: errand.Kafka}); err != nil {
@@ -166,27 +177,10 @@ func newStorm(t *testing.T, seed uint64) *storm {
 
 func stormInstance(n int) string { return fmt.Sprintf("00000000-0000-4000-8000-%012d", n) }
 
-func (s *storm) project() string { return s.env["HUAWEICLOUD_SDK_PROJECT_ID"] }
-
-func (s *storm) startServer(t *testing.T) {
-	s.server = startProcess(t, s.bin, "serve", "--db=sqlite:"+filepath.Join(s.dir, "errand.db"), "--listen="+s.addr,
-		"--operations="+filepath.Join(s.dir, "server.d"), "--lease="+stormLease.String(), "--cancel-grace=2s", "--log-level=warn")
-}
-
 func (s *storm) startWorker(t *testing.T, n int) {
 	name := fmt.Sprintf("w%d", n)
 	s.workers[n] = startProcess(t, s.bin, "worker", "--operations="+filepath.Join(s.dir, "worker.d"), "--work-dir="+filepath.Join(s.dir, name),
-		"--credentials="+filepath.Join(s.dir, "credentials"), "--server=http://"+s.addr, "--name="+name, "--log-level=error")
-}
-
-func (s *storm) client(t *testing.T) *client.Client {
-	cl, err := client.New(client.Options{
-		Server: "http://" + s.addr, Access: s.env["HUAWEICLOUD_SDK_AK"], Secret: s.env["HUAWEICLOUD_SDK_SK"], HTTP: s.http,
-	})
-	if err != nil {
-		t.Error(err)
-	}
-	return cl
+		"--credentials="+filepath.Join(s.dir, "credentials"), "--server="+s.front, "--name="+name, "--log-level=error")
 }
 
 // submit is one client. What it has begun to submit it submits until it is
@@ -214,12 +208,31 @@ func (s *storm) submit(ctx context.Context, t *testing.T, random *rand.Rand) {
 		}
 		s.mu.Lock()
 		s.tasks[id] = instance
+		s.times = append(s.times, time.Now())
 		s.mu.Unlock()
 		if cancels { // its answer may be lost, and the task may have ended
 			_, _ = cl.Cancel(t.Context(), s.project(), id, "changed my mind")
 		}
 		stormWait(ctx, stormPace/2+time.Duration(random.Int64N(int64(stormPace))))
 	}
+}
+
+func (s *storm) acknowledged() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.tasks)
+}
+
+// longestPause returns for how long no task was acknowledged since then.
+func (s *storm) longestPause(since time.Time) (longest time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, at := range s.times {
+		if at.After(since) {
+			longest, since = max(longest, at.Sub(since)), at
+		}
+	}
+	return longest
 }
 
 func stormWait(ctx context.Context, d time.Duration) {
@@ -233,21 +246,24 @@ func stormWait(ctx context.Context, d time.Duration) {
 
 // kill kills until the time is over, and starts what it has killed again. Some
 // workers it only freezes, for longer than their leases live: what these say
-// afterwards is stale.
+// afterwards is stale. PostgreSQL it kills twice.
 func (s *storm) kill(t *testing.T, length time.Duration) string {
-	servers, workers, frozen := 0, 0, 0
-	for end := time.Now().Add(length); time.Now().Before(end); {
-		stormWait(t.Context(), time.Duration(300+s.random.IntN(1500))*time.Millisecond)
+	servers, workers, frozen, databases := 0, 0, 0, 0
+	begin := time.Now()
+	for time.Since(begin) < length {
+		s.wait(t, 300, 1800)
+		if s.pg != nil && time.Since(begin) > length*time.Duration(databases+1)/3 && databases < 2 {
+			s.killDatabase(t)
+			databases++
+			continue
+		}
 		what := s.random.IntN(5)
 		if what == 1 && os.Getenv("ERRAND_STORM_FREEZE") == "" {
 			what = 0
 		}
 		switch n := s.random.IntN(stormWorkers); what {
 		case 0:
-			s.server.killed(t)
-			stormWait(t.Context(), time.Duration(s.random.IntN(3000))*time.Millisecond)
-			s.startServer(t)
-			servers++
+			servers += s.killServers(t)
 		case 1:
 			s.workers[n].signal(t, syscall.SIGSTOP)
 			stormWait(t.Context(), stormLease+time.Duration(s.random.IntN(2000))*time.Millisecond)
@@ -259,7 +275,41 @@ func (s *storm) kill(t *testing.T, length time.Duration) string {
 			workers++
 		}
 	}
-	return fmt.Sprintf("the server was killed %d times, workers %d times, and frozen %d times", servers, workers, frozen)
+	return fmt.Sprintf("servers were killed %d times, workers %d times, PostgreSQL %d times; workers were frozen %d times", servers, workers, databases, frozen)
+}
+
+// wait waits for some milliseconds.
+func (s *storm) wait(t *testing.T, least, most int) {
+	stormWait(t.Context(), time.Duration(least+s.random.IntN(most-least))*time.Millisecond)
+}
+
+// killServers kills one server, or now and then all but one.
+func (s *storm) killServers(t *testing.T) int {
+	all := s.random.Perm(len(s.nodes))
+	if s.random.IntN(3) > 0 || len(all) == 1 {
+		all = all[:1]
+	} else {
+		all = all[1:]
+	}
+	for _, n := range all {
+		s.nodes[n].killed(t)
+	}
+	s.wait(t, 0, 3000)
+	for _, n := range all {
+		s.start(t, n)
+	}
+	return len(all)
+}
+
+func (s *storm) killDatabase(t *testing.T) {
+	t.Helper()
+	if err := s.pg.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	s.wait(t, 0, 3000)
+	if err := s.pg.Recover(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (p *process) signal(t *testing.T, sig syscall.Signal) {
