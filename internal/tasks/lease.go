@@ -72,9 +72,16 @@ func (r *Runs) claim(ctx context.Context, p errand.Principal, project string, c 
 	defer timeout.Stop()
 	r.seen.enter(project, c, r.now())
 	defer func() { r.seen.leave(project, c.Worker, r.now()) }()
-	for {
-		changed := r.changes.next() // before looking, so that nothing is missed
-		grants, next, err := r.take(ctx, p, project, c)
+	look, leave := r.looks.join(Want{Project: project, Operations: c.Operations, Engines: c.Engines})
+	defer leave()
+	for came := true; ; came = false {
+		changed, ring := r.changes.after() // before looking, so that nothing is missed
+		var grants []Grant
+		next, err := look.take(ctx, ring, r.now, came, func() (bool, time.Time, error) {
+			all, next, err := r.take(ctx, p, project, c)
+			grants = all
+			return len(all) == 0, next, err
+		})
 		if err != nil || len(grants) > 0 || c.Wait == 0 {
 			return grants, err
 		}

@@ -64,6 +64,7 @@ type Runs struct {
 	jitter  func(time.Duration) time.Duration // a random part of it
 
 	spread  time.Duration // of sweeps, where other nodes sweep too
+	looks   looks         // for work
 	changes bell          // rings when something may have become claimable or due
 	news    bell          // rings when there is something for who watches
 	seen    workers       // who asked for work lately
@@ -84,23 +85,31 @@ func (r *Runs) now() time.Time { return r.svc.Now().UTC().Truncate(time.Microsec
 
 // bell wakes everybody who waits for a change.
 type bell struct {
-	mu sync.Mutex
-	c  chan struct{}
+	mu    sync.Mutex
+	c     chan struct{}
+	rings uint64 // so far, from 1 on
 }
 
 // next returns a channel that is closed at the next ring.
 func (b *bell) next() <-chan struct{} {
+	c, _ := b.after()
+	return c
+}
+
+// after is next with the number of the ring before.
+func (b *bell) after() (<-chan struct{}, uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.c == nil {
 		b.c = make(chan struct{})
 	}
-	return b.c
+	return b.c, b.rings + 1
 }
 
 func (b *bell) ring() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.rings++
 	if b.c != nil {
 		close(b.c)
 		b.c = nil
