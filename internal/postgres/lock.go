@@ -14,6 +14,7 @@ import (
 //  2. laneLock of every (instance, lane), taskLock of every task that is in no
 //     lane, keyLock of every idempotency key, recordsLock of every project whose
 //     imported or ended records it changes: exclusively, by key.
+//     tokensLock of the user whose sessions change stands alone.
 //  3. lockCommit, exclusively, in the same packet as the counts, the events and
 //     COMMIT: events get their numbers in the order in which they become
 //     visible, so that who follows the feed misses none.
@@ -35,6 +36,7 @@ const (
 	ofTask
 	ofKey
 	ofRecords
+	ofTokens
 )
 
 func instanceLock(scope int64) int64          { return lockOf(ofInstance, scope, "") }
@@ -42,6 +44,8 @@ func laneLock(scope int64, lane string) int64 { return lockOf(ofLane, scope, lan
 func taskLock(project int64, id string) int64 { return lockOf(ofTask, project, id) }
 func keyLock(project int64, key string) int64 { return lockOf(ofKey, project, key) }
 func recordsLock(project int64) int64         { return lockOf(ofRecords, project, "") }
+
+func tokensLock(user string) int64 { return lockOf(ofTokens, 0, user) }
 
 func lockOf(what byte, number int64, name string) int64 {
 	h := fnv.New64a()

@@ -127,7 +127,7 @@ func (m *machine) task(t *rapid.T, project, instance string) *errand.Task {
 		x.JobID = aTask(t)
 	}
 	x.Status = rapid.SampledFrom(errand.Statuses()).Draw(t, "status")
-	x.Params = rapid.StringN(0, 20, 60).Draw(t, "params")
+	x.Params = rapid.StringN(0, 20, 60).Filter(func(s string) bool { return errand.ValidText(s, 60) }).Draw(t, "params")
 	if rapid.Bool().Draw(t, "plain") {
 		x.Details, x.Origin, x.Progress = nil, nil, nil
 	}

@@ -141,6 +141,14 @@ CREATE TABLE checks (
 	value bytea NOT NULL
 );
 
+-- Written by Ping alone, to see whether the database takes writes.
+CREATE TABLE pulse (
+	id bigint PRIMARY KEY CHECK (id = 1),
+	n  bigint NOT NULL
+) WITH (fillfactor = 10);
+
+INSERT INTO pulse VALUES (1, 0);
+
 -- Tasks that have not ended are few, whatever the history: claims, sweeps, lanes
 -- and heartbeats touch this table only. It changes all the time: vacuum it early.
 CREATE TABLE live (
