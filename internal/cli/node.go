@@ -16,6 +16,7 @@ import (
 	"github.com/errandhq/errand/internal/auth"
 	"github.com/errandhq/errand/internal/catalog"
 	"github.com/errandhq/errand/internal/config"
+	"github.com/errandhq/errand/internal/postgres"
 	"github.com/errandhq/errand/internal/runner"
 	"github.com/errandhq/errand/internal/server"
 	"github.com/errandhq/errand/internal/sqlite"
@@ -45,6 +46,7 @@ type node struct {
 	tasks   *tasks.Service
 	catalog *catalog.Catalog
 	runs    *tasks.Runs
+	history *tasks.Retention
 	runner  *runner.Runner // nil: nothing is run here
 	workDir *os.File       // of the runner, locked
 	dir     *auth.Directory
@@ -60,7 +62,7 @@ func openNode(ctx context.Context, c *config.Config, log *slog.Logger) (*node, e
 	n := &node{log: log, now: time.Now}
 	var shared tasks.Cluster
 	if c.Postgres() {
-		db, err := openPostgres(ctx, c, log)
+		db, err := postgres.Open(ctx, c.DB, postgres.Options{Log: log, MaxConns: c.DBConns})
 		if err != nil {
 			return nil, err
 		}
@@ -100,6 +102,7 @@ func (n *node) build(ctx context.Context, c *config.Config, shared tasks.Cluster
 		}
 	}
 	n.tasks = tasks.New(n.store, n.now)
+	n.history = newRetention(c, n.store, n.store, n.tasks.Now, n.log)
 	if err := n.buildRuns(c, sealer); err != nil {
 		return err
 	}
@@ -162,7 +165,7 @@ func (n *node) router(c *config.Config) *wire.Router {
 		Native: native.New(native.Deps{
 			Tasks: n.tasks, Directory: n.dir, Auth: importers, Now: n.now,
 			Store: n.backup, BackupDir: backupDir(c),
-			Runs: n.runs, Operations: n.catalog.Operations,
+			Runs: n.runs, History: n.history, Operations: n.catalog.Operations,
 		}),
 	}
 }
