@@ -34,8 +34,9 @@ type tx struct {
 	*pgx.Conn
 	counts []stored.Delta
 	events []*errand.Event
-	rings  tasks.Ring // what other nodes are to be told of
-	after  []func()   // called once it is durable
+	rings  tasks.Ring       // what other nodes are to be told of
+	after  []func()         // called once it is durable
+	late   func(*pgx.Batch) // queues what else must be written under the lock of the commit
 }
 
 // count notes that n tasks of p came or went.
@@ -77,15 +78,46 @@ func queueLocks(b *pgx.Batch, shared, exclusive []int64) {
 // outlive a failed try. A caller who leaves meanwhile does not take the
 // transaction along: its outcome would be unknown.
 func (s *Store) transact(ctx context.Context, fn func(ctx context.Context, t *tx) error) error {
-	if err := ctx.Err(); err != nil {
-		return tooLate(err)
-	}
-	if err := s.open(); err != nil {
+	end, err := s.begins(ctx)
+	if err != nil {
 		return err
 	}
+	defer end()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rareTimeout)
 	defer cancel()
 	return classify(again(ctx, func() (bool, error) { return s.try(ctx, fn) }))
+}
+
+// rare is how many transactions of a node run at once beside its groups.
+const rare = 2
+
+// begins waits for a place for a transaction outside the groups, so that those
+// always find their connections free.
+func (s *Store) begins(ctx context.Context) (end func(), err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, tooLate(err)
+	}
+	if err := s.open(); err != nil {
+		return nil, err
+	}
+	select {
+	case s.rare <- struct{}{}:
+		return func() { <-s.rare }, nil
+	case <-ctx.Done():
+		return nil, tooLate(ctx.Err())
+	case <-s.quit:
+		return nil, closing()
+	}
+}
+
+// queueBegin queues the beginning of a transaction that writes.
+func (s *Store) queueBegin(b *pgx.Batch) {
+	for i, query := range strings.Split(s.begin, "; ") {
+		if i == 0 {
+			query = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE` // whatever the database's default is
+		}
+		b.Queue(query)
+	}
 }
 
 // again calls try until it says that there is no use in another one, waiting a
@@ -114,7 +146,9 @@ func (s *Store) try(ctx context.Context, fn func(ctx context.Context, t *tx) err
 		return true, err
 	}
 	defer c.Release()
-	if _, err := c.Exec(ctx, s.begin); err != nil {
+	b := &pgx.Batch{}
+	s.queueBegin(b)
+	if err := c.SendBatch(ctx, b).Close(); err != nil {
 		return retriable(c.Conn(), err), err
 	}
 	t := &tx{Conn: c.Conn()}
@@ -168,6 +202,9 @@ func (s *Store) commit(ctx context.Context, b *pgx.Batch, t *tx) error {
 			return err
 		}
 		queueEvents(b, t.events)
+		if t.late != nil {
+			t.late(b)
+		}
 	}
 	if t.rings != 0 {
 		b.Queue(`SELECT pg_notify($1, $2)`, s.channel, ringText(s.node, t.rings))
