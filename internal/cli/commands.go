@@ -26,6 +26,7 @@ func (a *app) commands() []*cobra.Command {
 		a.userCmd(),
 		a.keyCmd(),
 		a.backupCmd(),
+		a.purgeCmd(),
 		a.benchCmd(),
 		a.configCmd(),
 		a.versionCmd(),

@@ -102,7 +102,7 @@ func (n *node) build(ctx context.Context, c *config.Config, shared tasks.Cluster
 		}
 	}
 	n.tasks = tasks.New(n.store, n.now)
-	n.history = newRetention(c, n.store, n.store, n.tasks.Now, n.log)
+	n.history = newRetention(c, n.store, n.now, n.log)
 	if err := n.buildRuns(c, sealer); err != nil {
 		return err
 	}

@@ -131,6 +131,7 @@ func (n *node) run(ctx context.Context) error {
 		_ = n.member.Meet(ctx) // which has said so
 	}
 	parts := []func(context.Context) error{n.srv.Run, n.watchHangups, func(ctx context.Context) error { return n.runs.Run(ctx, n.log) }}
+	parts = append(parts, func(ctx context.Context) error { return n.history.Run(ctx, n.log) })
 	if n.runner != nil {
 		parts = append(parts, n.runner.Run)
 	}
