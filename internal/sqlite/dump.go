@@ -321,11 +321,7 @@ func (d *Dump) Finish(ctx context.Context, numbers map[string]int64) error {
 		return classify(err)
 	}
 	err := d.transact(func() error {
-		n := numbers["scopes.id"]
-		if err := d.c.exec(`UPDATE sqlite_sequence SET seq = ? WHERE name = 'scopes' AND seq < ?`, n, n); err != nil {
-			return err
-		}
-		if err := d.c.exec(`INSERT INTO sqlite_sequence (name, seq) SELECT 'scopes', ? WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'scopes')`, n); err != nil {
+		if err := d.c.raise(numbers); err != nil {
 			return err
 		}
 		return d.c.script(`DROP TABLE ` + copyState)
@@ -337,4 +333,14 @@ func (d *Dump) Finish(ctx context.Context, numbers map[string]int64) error {
 		return classify(err)
 	}
 	return syncDir(filepath.Dir(d.path))
+}
+
+// raise sees to it that no number of a scope up to the given one is given out
+// again. Those of events go on after the greatest that is there.
+func (c *conn) raise(numbers map[string]int64) error {
+	n := numbers["scopes.id"]
+	if err := c.exec(`UPDATE sqlite_sequence SET seq = ? WHERE name = 'scopes' AND seq < ?`, n, n); err != nil {
+		return err
+	}
+	return c.exec(`INSERT INTO sqlite_sequence (name, seq) SELECT 'scopes', ? WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'scopes')`, n)
 }
