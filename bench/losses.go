@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/errandhq/errand/bench/drive"
+)
+
+// contest is a figure in which one of ours can lose.
+type contest struct {
+	what   string
+	of     func(*figures) float64 // 0: not measured
+	more   bool                   // the greater one wins
+	format func(float64) string
+	why    string // what costs us the difference
+}
+
+func (r *report) contests() []contest {
+	last := r.options.Sizes[len(r.options.Sizes)-1]
+	return []contest{
+		{"submissions with 1 client", func(f *figures) float64 { return middle(f.submit[1], rate) }, true, perSecond,
+			"one caller pays for HTTP, for the signature and for a commit with an event and counts, with nobody to share it with"},
+		{"submissions with 16 clients", func(f *figures) float64 { return middle(f.submit[16], rate) }, true, perSecond,
+			"a request of ours costs more processor time than a library call, and load and server share the same processors; what is not synced is not comparable"},
+		{"submissions with 64 clients", func(f *figures) float64 { return middle(f.submit[64], rate) }, true, perSecond,
+			"the same"},
+		{"time until an idle system begins a task", func(f *figures) float64 {
+			return middle(f.latency, func(r drive.Result) float64 { return r.BegunP50 })
+		}, false, milliseconds, "submission and claim are two HTTP requests and two synced commits"},
+		{"tasks run with 16 workers", func(f *figures) float64 { return middle(f.drain[16], rate) }, true, perSecond,
+			"every end of ours is a request and a commit of its own, with its event, and no task runs beside another one of its instance; libraries end many in one statement"},
+		{"tasks run with 64 workers", func(f *figures) float64 { return middle(f.drain[64], rate) }, true, perSecond, "the same"},
+		{"a page with its total of the longest history", func(f *figures) float64 {
+			if l := f.list[last]; l != nil {
+				return middle(l.page, p50)
+			}
+			return 0
+		}, false, milliseconds, "a request over HTTP takes a tenth of a millisecond or two by itself; a queue that is a list in Redis has its length at hand, and no filter"},
+		{"memory, idle, without the database", func(f *figures) float64 {
+			return middle(f.idle, func(i idleFigures) float64 { return float64(i.memory) })
+		}, false, func(b float64) string { return megabytes(int64(b)) }, "a server with its catalogue, its console and its documentation is more than a library"},
+	}
+}
+
+func perSecond(f float64) string { return number(f) + "/s" }
+
+// losses says where each of ours is behind a peer.
+func (r *report) losses(b *strings.Builder) {
+	b.WriteString("## Where Errand loses\n\nWorked out from the figures above, by more than a tenth.\n\n")
+	lost := 0
+	for _, f := range r.peers {
+		if !strings.HasPrefix(f.peer.id, "errand-") {
+			continue
+		}
+		for _, c := range r.contests() {
+			ours := c.of(f)
+			var better []string
+			for _, p := range r.peers {
+				theirs := c.of(p)
+				if ours == 0 || theirs == 0 || strings.HasPrefix(p.peer.id, "errand-") {
+					continue
+				}
+				if c.more && theirs > 1.1*ours || !c.more && theirs < ours/1.1 {
+					better = append(better, fmt.Sprintf("%s %s", p.peer.name, c.format(theirs)))
+				}
+			}
+			if len(better) > 0 {
+				lost++
+				fmt.Fprintf(b, "- **%s, %s**: %s; %s. Why: %s.\n", f.peer.name, c.what, c.format(ours), strings.Join(better, "; "), c.why)
+			}
+		}
+	}
+	if lost == 0 {
+		b.WriteString("Nowhere, of what was measured in this run.\n")
+	}
+}
