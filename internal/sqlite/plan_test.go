@@ -65,6 +65,16 @@ func TestPlans(t *testing.T) {
 		"end of a log":                               {logEnd, []string{"task_log USING PRIMARY KEY (project_key=? AND id=?)"}},
 		"last piece of a log":                        {logLast, []string{"task_log USING PRIMARY KEY (project_key=? AND id=?)"}},
 		"pieces of a log":                            {logPieces, []string{"task_log USING PRIMARY KEY (project_key=? AND id=? AND at>? AND at<?)"}},
+
+		"tasks that may be purged":     {tasksByAge, []string{"t USING INDEX tasks_by_group (grp=? AND (created_at,id)>(?,?) AND (created_at,id)<(?,?))", "i USING INTEGER PRIMARY KEY (rowid=?)"}},
+		"whether a task has ended":     {hasEnded, []string{"t USING PRIMARY KEY (scope=? AND created_at=? AND id=?)"}},
+		"logs that may be purged":      {nextLog, []string{"task_log USING PRIMARY KEY (project_key=? AND id>? AND id<?)"}},
+		"the task of a log":            {taskOfLog, []string{"t USING INDEX tasks_by_id (project_key=? AND id=?)", "i USING INTEGER PRIMARY KEY (rowid=?)"}},
+		"a log that is purged":         {dropLog, []string{"task_log USING PRIMARY KEY (project_key=? AND id=?)"}},
+		"events that may be purged":    {eventsByAge, []string{"e USING INDEX events_by_project (project=? AND seq>?)", "t USING COVERING INDEX tasks_by_id (project_key=? AND id=?)"}},
+		"how many events a task has":   {countEvents, []string{"events USING INDEX events_by_task (task=?)"}},
+		"events of a task that go":     {dropEvents, []string{"events USING INDEX events_by_task (task=?)"}},
+		"an event that goes by itself": {dropOrphan, []string{"e USING INTEGER PRIMARY KEY (rowid=?)", "t USING COVERING INDEX tasks_by_id (project_key=? AND id=?)"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var plan []string
