@@ -94,19 +94,19 @@ func openDump(ctx context.Context, url string, force bool) (*Dump, error) {
 	if err != nil {
 		return nil, t.refused(err)
 	}
-	cc := t.config.ConnConfig
-	d := &Dump{name: fmt.Sprintf("postgres://%s@%s/%s", cc.User, strings.Join(hosts(cc), ","), cc.Database), c: c}
+	d := &Dump{name: nameOf(&t), c: c}
 	if !force {
-		err = noNodes(ctx, c, d.name)
-	}
-	if err == nil && !t.pooled {
-		// The source waits while the target is written, and the other way round.
-		_, err = c.Exec(ctx, `SET idle_in_transaction_session_timeout = 0`)
-	}
-	if err != nil {
-		return nil, errors.Join(classify(err), d.Close())
+		if err := noNodes(ctx, c, d.name); err != nil {
+			return nil, errors.Join(classify(err), d.Close())
+		}
 	}
 	return d, nil
+}
+
+// nameOf is what people are told of the address.
+func nameOf(t *target) string {
+	c := t.config.ConnConfig
+	return fmt.Sprintf("postgres://%s@%s/%s", c.User, strings.Join(hosts(c), ","), c.Database)
 }
 
 // noNodes refuses a database that is in use.
@@ -203,8 +203,8 @@ func (d *Dump) Tables(ctx context.Context) ([]upkeep.Table, error) {
 var typesOf = map[string]upkeep.Type{"bigint": upkeep.Int, "text": upkeep.Text, "bytea": upkeep.Bytes}
 
 // inOrder makes the database read a table along its key instead of sorting all
-// of it first.
-const inOrder = `SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off; SET LOCAL max_parallel_workers_per_gather = 0`
+// of it first, in a transaction that may have to wait for another database.
+const inOrder = `SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off; SET LOCAL max_parallel_workers_per_gather = 0`
 
 // Scan implements upkeep.Reader.
 func (d *Dump) Scan(ctx context.Context, t upkeep.Table, after []any, row func([]any) error) error {
@@ -356,10 +356,15 @@ func (d *Dump) Finish(ctx context.Context, numbers map[string]int64) error {
 }
 
 // raise sees to it that the numbers of a column, as "table.column", go on beyond
-// n and beyond those that are there.
+// n, beyond those that are there, and never begin again. Nobody draws one
+// meanwhile.
 func raise(ctx context.Context, tx pgx.Tx, tableColumn string, n int64) error {
 	table, column, _ := strings.Cut(tableColumn, ".")
-	_, err := tx.Exec(ctx, fmt.Sprintf(`SELECT setval(pg_get_serial_sequence($1, $2), m) FROM (SELECT greatest($3, max(%s)) AS m FROM %s) x WHERE m > 0`,
-		pgx.Identifier{column}.Sanitize(), pgx.Identifier{table}.Sanitize()), table, column, n)
+	name := pgx.Identifier{table}.Sanitize()
+	if _, err := tx.Exec(ctx, `LOCK TABLE `+name+` IN SHARE ROW EXCLUSIVE MODE`); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, fmt.Sprintf(`SELECT setval(seq, m) FROM (SELECT seq, greatest($3, pg_sequence_last_value(seq), (SELECT max(%s) FROM %s)) AS m
+		FROM (SELECT pg_get_serial_sequence($1, $2)::regclass AS seq) s) x WHERE m > 0`, pgx.Identifier{column}.Sanitize(), name), table, column, n)
 	return err
 }

@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/errandhq/errand"
-	"github.com/errandhq/errand/internal/pgtest"
 	"github.com/errandhq/errand/internal/sqlite"
 	"github.com/errandhq/errand/internal/storetest"
 	"github.com/errandhq/errand/internal/upkeep"
@@ -81,15 +80,11 @@ func (c *cut) Write(ctx context.Context, t upkeep.Table, rows [][]any) error {
 }
 
 func TestCopyIsResumed(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs a real PostgreSQL")
-	}
 	t.Parallel()
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	srv := pgtest.Start(t, pgtest.Fast...)
-	url := srv.URL(srv.Database(t, ""))
+	url := server(t).URL(newDatabase(t))
 	from := lite(t, 1000)
 	runs := 0
 	for done := false; !done; runs++ {
@@ -144,12 +139,8 @@ func TestCopyIsResumed(t *testing.T) {
 
 // The stores must agree on the tables and their columns.
 func TestTablesAreThoseOfSQLite(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs a real PostgreSQL")
-	}
 	t.Parallel()
-	srv := pgtest.Start(t, pgtest.Fast...)
-	ours, err := dumpSource(t, srv.URL(srv.Database(t, ""))).Tables(t.Context())
+	ours, err := dumpSource(t, server(t).URL(newDatabase(t))).Tables(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,12 +159,9 @@ func TestTablesAreThoseOfSQLite(t *testing.T) {
 }
 
 func TestCopyRefusesNodes(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs a real PostgreSQL")
-	}
 	t.Parallel()
-	srv := pgtest.Start(t, pgtest.Fast...)
-	db := srv.Database(t, "")
+	db := newDatabase(t)
+	srv := server(t)
 	dumpTarget(t, srv.URL(db))
 	srv.Exec(t, db, `INSERT INTO nodes (id, seen, node) VALUES ('n1', clock_timestamp(), '{}')`)
 	_, err := DumpTarget(t.Context(), srv.URL(db))

@@ -244,22 +244,27 @@ var used = map[string]string{
 // behind returns the columns whose next number was used, with the greatest that
 // was.
 func (v *visit) behind(ctx context.Context) (map[string]int64, string, error) {
+	greatest := map[string]int64{}
+	for column, sql := range used {
+		err := v.Rows(ctx, Statement{SQL: sql}, func(row []any) error {
+			greatest[column] = number(row[0])
+			return nil
+		})
+		if err != nil {
+			return nil, "", err
+		}
+	}
+	// Only now: meanwhile more may have been given out.
 	given, err := v.Numbers(ctx)
 	if err != nil {
 		return nil, "", err
 	}
 	late := map[string]int64{}
 	var examples []string
-	for column, sql := range used {
-		err := v.Rows(ctx, Statement{SQL: sql}, func(row []any) error {
-			if n := number(row[0]); n > given[column] {
-				late[column] = n
-				examples = append(examples, fmt.Sprintf("%s goes on after %d, and %d is there", column, given[column], n))
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, "", err
+	for column, n := range greatest {
+		if n > given[column] {
+			late[column] = n
+			examples = append(examples, fmt.Sprintf("%s goes on after %d, and %d is there", column, given[column], n))
 		}
 	}
 	return late, strings.Join(examples, "; "), nil
