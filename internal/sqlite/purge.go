@@ -44,7 +44,7 @@ const (
 	dropOrphan   = `DELETE FROM events AS e WHERE e.seq = ?2 AND NOT EXISTS (` + taskOfEvent + `)`
 	hasEnded     = `SELECT ` + ended + ` FROM tasks t WHERE t.scope = ? AND t.created_at = ? AND t.id = ?`
 	dropLog      = `DELETE FROM task_log WHERE project_key = ? AND id = ?`
-	lastEvent    = `SELECT coalesce(max(seq), 0) FROM events`
+	lastEvent    = `SELECT seq, at FROM events ORDER BY seq DESC LIMIT 1`
 )
 
 // mark is a place in the order of age.
@@ -362,7 +362,7 @@ var errEnough = errors.New("enough")
 
 // purge removes what was found, except what has changed since, and counts it.
 func (t *tx) purge(found *past, done *tasks.Purged) error {
-	last, err := t.number(lastEvent)
+	last, at, err := t.lastEvent()
 	if err != nil {
 		return err
 	}
@@ -382,7 +382,7 @@ func (t *tx) purge(found *past, done *tasks.Purged) error {
 		}
 		done.Events += int64(t.Changes())
 	}
-	return t.keepNumber(last)
+	return t.keepNumber(last, at)
 }
 
 func (t *tx) purgeTask(x oldTask, project string, done *tasks.Purged) error {
@@ -412,12 +412,21 @@ func (t *tx) purgeLog(project int64, id string, done *tasks.Purged) error {
 	return t.exec(dropLog, project, id)
 }
 
+// lastEvent returns the number and the time of the newest event, or zeros.
+func (t *tx) lastEvent() (seq, at int64, err error) {
+	err = t.rows(lastEvent, func(st *sqlite.Stmt) error {
+		seq, at = st.ColumnInt64(0), st.ColumnInt64(1)
+		return nil
+	})
+	return seq, at, err
+}
+
 // keepNumber sees to it that no number up to last is given out again: SQLite
 // numbers a row after the greatest that is there, and who follows the feed and
 // has seen last would miss what comes. Where that event has gone, an event of no
-// project stands for it.
-func (t *tx) keepNumber(last int64) error {
-	now, err := t.number(lastEvent)
+// project stands for it, with its time.
+func (t *tx) keepNumber(last, at int64) error {
+	now, _, err := t.lastEvent()
 	if err != nil || now == last {
 		return err
 	}
@@ -425,5 +434,5 @@ func (t *tx) keepNumber(last int64) error {
 		return err
 	}
 	return t.exec(`INSERT INTO events (seq, project, instance, task, at, act, actor_id, actor_name, from_status, to_status, request, reason)
-		VALUES (?, '', '', '', 0, '', '', '', '', '', '', '')`, last)
+		VALUES (?, '', '', '', ?, '', '', '', '', '', '', '')`, last, at)
 }

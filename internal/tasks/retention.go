@@ -51,7 +51,7 @@ func NewRetention(history History, projects func(context.Context) ([]string, err
 
 // The pace of retention.
 const (
-	purgeBatch    = 200                  // tasks, logs or events in one transaction
+	purgeBatch    = 100                  // tasks, logs or events in one transaction: some 5 ms in SQLite
 	purgeCount    = 2000                 // in one read, where nothing is removed
 	purgeMinPause = 5 * time.Millisecond // between two batches
 	purgeMaxPause = 500 * time.Millisecond
