@@ -87,14 +87,17 @@ func openDump(ctx context.Context, url string, force bool) (*Dump, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := prepare(ctx, &t, steps); err != nil {
-		return nil, err
-	}
 	c, err := t.connect(ctx)
 	if err != nil {
 		return nil, t.refused(err)
 	}
 	d := &Dump{name: nameOf(&t), c: c}
+	if _, err = examine(ctx, c); err == nil {
+		err = migrate(ctx, c, steps)
+	}
+	if err != nil {
+		return nil, errors.Join(t.refused(err), d.Close())
+	}
 	if !force {
 		if err := noNodes(ctx, c, d.name); err != nil {
 			return nil, errors.Join(classify(err), d.Close())

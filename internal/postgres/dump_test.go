@@ -105,7 +105,9 @@ func TestCopyIsResumed(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !done {
-			_, err := DumpSource(t.Context(), url, false)
+			_, err := Open(t.Context(), url, Options{})
+			wantDumpError(t, err, errand.Conflict, "holds an unfinished copy")
+			_, err = DumpSource(t.Context(), url, false)
 			wantDumpError(t, err, errand.Conflict, "holds an unfinished copy")
 		}
 		if runs > 200 {

@@ -25,6 +25,9 @@ func prepare(ctx context.Context, t *target, steps []stored.Migration) (schema s
 	if schema, err = examine(ctx, c); err == nil {
 		err = migrate(ctx, c, steps)
 	}
+	if err == nil {
+		err = unfinishedCopy(ctx, c)
+	}
 	if err != nil {
 		return "", t.refused(err)
 	}
