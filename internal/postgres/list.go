@@ -16,17 +16,14 @@ const shortSkip = 100
 
 // The planner does not know a LIMIT that is a parameter, and prepares for a tenth
 // of all history. So pages up to a few sizes have that size in their statement,
-// too; larger ones are planned each time.
-const (
-	smallPage  = 20
-	mediumPage = 200
-)
+// too; larger ones are planned each time. Sizes count what is passed over.
+var pageSizes = [...]int64{20, 200, 2000}
 
 // listing is the statements of one kind of list. They give up to $limit tasks after
 // passing over $skip; within a range, those created from $from and before $end, and
 // count those before $until.
 type listing struct {
-	whole, within [3]string // small, medium, any; within a range of time
+	whole, within [len(pageSizes) + 1]string // by size; within a range of time
 	seek          string
 }
 
@@ -55,7 +52,11 @@ func listingOf(p parts, known, columns, rows string) (l listing) {
 			LEFT JOIN LATERAL (SELECT * FROM (SELECT %s %s) t LIMIT $limit::bigint OFFSET $skip::bigint) t ON true`,
 			with, columns, known, total, columns, fmt.Sprintf(rows, in, fence)), names...)
 	}
-	for i, fence := range [...]string{fmt.Sprintf(` LIMIT %d`, smallPage), fmt.Sprintf(` LIMIT %d`, mediumPage), ``} {
+	for i := range l.whole {
+		fence := ``
+		if i < len(pageSizes) {
+			fence = fmt.Sprintf(` LIMIT %d`, pageSizes[i])
+		}
 		l.whole[i] = page(p.total(), ``, fence, `$limit`, `$skip`)
 		l.within[i] = page(p.since(`$from::bigint`)+` - `+p.since(`$until::bigint`), ` AND t.created_at >= $from::bigint AND t.created_at < $end::bigint`,
 			fence, `$limit`, `$skip`, `$from`, `$end`, `$until`)
@@ -91,16 +92,16 @@ func (s *Store) List(ctx context.Context, f errand.Filter) (errand.Page, error) 
 func (s *Store) list(ctx context.Context, l *listing, f errand.Filter, of errand.Task, parts ...any) (errand.Page, bool, error) {
 	r := stored.ReachOf(f)
 	r.Until = max(r.Until, r.From) // the wrong way round selects nothing
-	q := pageQuery{limit: int64(max(f.Limit, 0)), skip: min(int64(f.Offset), stored.Forever), reach: r, end: r.Until, parts: parts}
+	q := pageQuery{limit: min(int64(max(f.Limit, 0)), stored.Forever), skip: min(int64(f.Offset), stored.Forever), reach: r, end: r.Until, parts: parts}
 	var page errand.Page
 	var known bool
 	err := s.read(ctx, func(ctx context.Context, c *pgx.Conn) (err error) {
-		if q.skip > shortSkip {
+		query, args, sized := q.statement(l)
+		if q.skip > shortSkip || !sized {
 			page, known, err = deepPage(ctx, c, l, q, of)
 			return err
 		}
-		query, args, mode := q.statement(l)
-		rows, err := c.Query(ctx, query, append(mode, args...)...)
+		rows, err := c.Query(ctx, query, args...)
 		if err != nil {
 			return err
 		}
@@ -118,27 +119,26 @@ type pageQuery struct {
 	parts       []any
 }
 
-// statement returns what reads the page, and, if it is to be planned with these
-// very arguments, the mode that makes it so.
-func (q *pageQuery) statement(l *listing) (query string, args, mode []any) {
+// statement returns what reads the page, and whether the planner knows its size.
+func (q *pageQuery) statement(l *listing) (query string, args []any, sized bool) {
 	of := &l.whole
 	args = append(make([]any, 0, 8), q.limit, q.skip)
 	if q.reach != (stored.Reach{From: stored.Always, Until: stored.Forever}) || q.end != stored.Forever {
 		of, args = &l.within, append(args, q.reach.From, q.end, q.reach.Until)
 	}
 	args = append(args, q.parts...)
-	switch n := q.limit + q.skip; {
-	case n <= smallPage:
-		return of[0], args, nil
-	case n <= mediumPage:
-		return of[1], args, nil
+	for i, size := range pageSizes {
+		if q.limit+q.skip <= size {
+			return of[i], args, true
+		}
 	}
-	return of[2], args, []any{pgx.QueryExecModeExec}
+	return of[len(pageSizes)], args, false
 }
 
 const beginSnapshot = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`
 
-// deepPage looks up where a page begins, and reads it, from one snapshot.
+// deepPage looks up where a page begins, unless that is near, and reads it, from
+// one snapshot.
 func deepPage(ctx context.Context, c *pgx.Conn, l *listing, q pageQuery, of errand.Task) (page errand.Page, known bool, err error) {
 	defer func() {
 		if err != nil {
@@ -147,25 +147,29 @@ func deepPage(ctx context.Context, c *pgx.Conn, l *listing, q pageQuery, of erra
 	}()
 	b := &pgx.Batch{}
 	b.Queue(beginSnapshot)
-	b.Queue(l.seek, append([]any{q.skip, q.reach.Until}, q.parts...)...).QueryRow(func(row pgx.Row) error {
-		err := row.Scan(&q.end, &q.skip)
-		if err == pgx.ErrNoRows { //nolint:errorlint // it is documented to be this very error
-			q.limit, q.skip, err = 0, 0, nil // past the end: the total is all there is
-		}
-		return err
-	})
+	if q.skip > shortSkip {
+		b.Queue(l.seek, append([]any{q.skip, q.reach.Until}, q.parts...)...).QueryRow(func(row pgx.Row) error {
+			err := row.Scan(&q.end, &q.skip)
+			if err == pgx.ErrNoRows { //nolint:errorlint // it is documented to be this very error
+				q.limit, q.skip, err = 0, 0, nil // past the end: the total is all there is
+			}
+			return err
+		})
+	}
 	if err := c.SendBatch(ctx, b).Close(); err != nil {
 		return page, false, err
 	}
 	q.end = min(q.end, q.reach.Until)
-	query, args, mode := q.statement(l)
-	rows, err := c.Query(ctx, query, append(mode, args...)...)
-	if err != nil {
-		return page, false, err
+	b = &pgx.Batch{}
+	query, args, sized := q.statement(l)
+	if !sized {
+		b.Queue(`SET LOCAL plan_cache_mode = force_custom_plan`)
 	}
-	if page, known, err = readPage(rows, of); err != nil {
-		return page, false, err
-	}
-	_, err = c.Exec(ctx, `COMMIT`)
+	b.Queue(query, args...).Query(func(rows pgx.Rows) (err error) {
+		page, known, err = readPage(rows, of)
+		return err
+	})
+	b.Queue(`COMMIT`)
+	err = c.SendBatch(ctx, b).Close()
 	return page, known, err
 }

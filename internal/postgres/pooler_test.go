@@ -1,0 +1,52 @@
+package postgres
+
+import (
+	"testing"
+
+	"github.com/errandhq/errand/internal/auth"
+	"github.com/errandhq/errand/internal/storetest"
+	"github.com/errandhq/errand/internal/tasks"
+)
+
+// TestPooler holds the store to its whole contract behind a PgBouncer that hands
+// connections from transaction to transaction: one that refuses the settings of
+// sessions, and one that loses them.
+func TestPooler(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("runs a real server")
+	}
+	for name, settings := range map[string][]string{
+		"refuses": nil,
+		"loses":   {"ignore_startup_parameters = lock_timeout,idle_in_transaction_session_timeout,statement_timeout,enable_bitmapscan,plan_cache_mode,jit"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := server(t).Bouncer(t, settings...)
+			open := func(t *testing.T) *Store {
+				s := openAt(t, url(newDatabase(t)))
+				if !s.target.pooled {
+					t.Error("the pooler was not noticed")
+				}
+				t.Cleanup(func() {
+					checkCounts(t, s)
+					checkLive(t, s)
+				})
+				return s
+			}
+			if settings != nil {
+				t.Run("auth", func(t *testing.T) { storetest.RunAuth(t, func(t *testing.T) auth.Store { return open(t) }) })
+				return
+			}
+			t.Run("store", func(t *testing.T) { storetest.Run(t, func(t *testing.T) tasks.Store { return open(t) }) })
+			t.Run("queue", func(t *testing.T) { storetest.RunQueue(t, func(t *testing.T) storetest.Queue { return open(t) }) })
+			t.Run("auth", func(t *testing.T) { storetest.RunAuth(t, func(t *testing.T) auth.Store { return open(t) }) })
+			t.Run("cluster", func(t *testing.T) {
+				storetest.RunCluster(t, func(t *testing.T) func() storetest.Node {
+					db := url(newDatabase(t))
+					return func() storetest.Node { return openAt(t, db) }
+				})
+			})
+		})
+	}
+}
