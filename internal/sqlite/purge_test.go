@@ -154,3 +154,50 @@ func BenchmarkPurge(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*each), "µs/task")
 }
+
+// TestPurgeOfWhatHasChanged changes what was found before it is removed.
+func TestPurgeOfWhatHasChanged(t *testing.T) {
+	t.Parallel()
+	s := openNew(t)
+	register(t, s, 1)
+	put(t, s, testTask(1, 1), testTask(1, 2))
+	remove := func(n int) {
+		t.Helper()
+		if err := s.Delete(t.Context(), testProject, testTask(1, n).ID, func(x *errand.Task) (*errand.Event, error) { return save(nil, x) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := tasks.Purge{Project: testProject, Before: noon.Add(time.Hour), Limit: 10}
+	find := func() (found *past) {
+		t.Helper()
+		from, _ := parseCursor("")
+		if err := s.snapshot(t.Context(), func(c *conn) (err error) { found, err = c.past(p, from); return err }); err != nil || found.empty() {
+			t.Fatalf("%+v, %v", found, err)
+		}
+		return found
+	}
+	purge := func(found *past) (done tasks.Purged) {
+		t.Helper()
+		if err := s.w.do(t.Context(), func(tx *tx) error { return tx.purge(found, &done) }); err != nil {
+			t.Fatal(err)
+		}
+		return done
+	}
+	found := find()
+	remove(1)
+	again := testTask(1, 2)
+	again.Status = errand.Running
+	put(t, s, again)
+	if done := purge(found); !done.Nothing() {
+		t.Errorf("%+v was removed of what has changed", done)
+	}
+	checkCounts(t, s)
+	found = find() // the events of task 1
+	if len(found.events) != 2 {
+		t.Fatalf("found %+v, want two events", found)
+	}
+	put(t, s, testTask(1, 1))
+	if done := purge(found); !done.Nothing() {
+		t.Errorf("%+v was removed though the task is back", done)
+	}
+}
