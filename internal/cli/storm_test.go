@@ -23,7 +23,7 @@ import (
 // length and replay its choices; what the machine makes of them differs. With
 // ERRAND_STORM_FREEZE some workers are frozen for a while instead of killed.
 const (
-	stormTime      = 75 * time.Second
+	stormTime      = 60 * time.Second
 	stormInstances = 50
 	stormClients   = 16
 	stormWorkers   = 3
@@ -246,9 +246,9 @@ func stormWait(ctx context.Context, d time.Duration) {
 
 // kill kills until the time is over, and starts what it has killed again. Some
 // workers it only freezes, for longer than their leases live: what these say
-// afterwards is stale. PostgreSQL it kills twice.
+// afterwards is stale. On PostgreSQL it freezes servers too, and kills it twice.
 func (s *storm) kill(t *testing.T, length time.Duration) string {
-	servers, workers, frozen, databases := 0, 0, 0, 0
+	servers, stopped, workers, frozen, databases := 0, 0, 0, 0, 0
 	begin := time.Now()
 	for time.Since(begin) < length {
 		s.wait(t, 300, 1800)
@@ -258,6 +258,11 @@ func (s *storm) kill(t *testing.T, length time.Duration) string {
 			continue
 		}
 		what := s.random.IntN(5)
+		if what == 1 && s.pg != nil && s.random.IntN(2) == 0 {
+			s.freezeServer(t)
+			stopped++
+			continue
+		}
 		if what == 1 && os.Getenv("ERRAND_STORM_FREEZE") == "" {
 			what = 0
 		}
@@ -275,7 +280,7 @@ func (s *storm) kill(t *testing.T, length time.Duration) string {
 			workers++
 		}
 	}
-	return fmt.Sprintf("servers were killed %d times, workers %d times, PostgreSQL %d times; workers were frozen %d times", servers, workers, databases, frozen)
+	return fmt.Sprintf("servers were killed %d times and frozen %d times, workers killed %d times and frozen %d times, PostgreSQL was killed %d times", servers, stopped, workers, frozen, databases)
 }
 
 // wait waits for some milliseconds.
@@ -299,6 +304,15 @@ func (s *storm) killServers(t *testing.T) int {
 		s.start(t, n)
 	}
 	return len(all)
+}
+
+// freezeServer stops a server for longer than leases live. Whatever it was about
+// to do it does afterwards, or finds that others have done it.
+func (s *storm) freezeServer(t *testing.T) {
+	n := s.nodes[s.random.IntN(len(s.nodes))]
+	n.signal(t, syscall.SIGSTOP)
+	s.wait(t, 500, 5000)
+	n.signal(t, syscall.SIGCONT)
 }
 
 func (s *storm) killDatabase(t *testing.T) {
@@ -334,41 +348,64 @@ func (p *process) killed(t *testing.T) {
 // settle waits until every task has ended and returns what is known of each.
 func (s *storm) settle(t *testing.T) map[string]*taskHistory {
 	t.Helper()
-	cl := s.client(t)
-	all, end := map[string]*taskHistory{}, time.Now().Add(stormEnd)
-	for id, instance := range s.tasks {
-		for {
-			task, err := cl.Task(t.Context(), s.project(), id)
-			if err != nil {
-				t.Fatalf("an acknowledged task: %v", err)
+	end, ids := time.Now().Add(stormEnd), make(chan string)
+	all := map[string]*taskHistory{}
+	var mu sync.Mutex
+	var asking sync.WaitGroup
+	for range stormClients {
+		asking.Go(func() {
+			for id := range ids {
+				h, err := s.ended(t, id, end)
+				if err != nil {
+					t.Errorf("task %s: %v", id, err)
+				}
+				mu.Lock()
+				all[id] = h
+				mu.Unlock()
 			}
-			if task.Status.Final() {
-				all[id] = &taskHistory{instance: instance, task: task}
-				break
-			}
-			if time.Now().After(end) {
-				why, err := cl.Why(t.Context(), s.project(), id)
-				t.Fatalf("task %s is %s for too long: %s, %v", id, task.Status, why.Text, err)
-			}
-			stormWait(t.Context(), 100*time.Millisecond)
-		}
+		})
 	}
-	for id, h := range all {
-		for after := int64(0); ; after = h.events[len(h.events)-1].Seq {
-			list, err := cl.Events(t.Context(), s.project(), id, after, 100)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if h.events = append(h.events, list...); len(list) < 100 {
-				break
-			}
-		}
+	for id := range s.tasks {
+		ids <- id
 	}
-	page, err := cl.Tasks(t.Context(), errand.Filter{Project: s.project(), Limit: 1})
+	close(ids)
+	asking.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+	page, err := s.client(t).Tasks(t.Context(), errand.Filter{Project: s.project(), Limit: 1})
 	if err != nil || page.Total != len(s.tasks) {
 		t.Errorf("%d tasks are listed and %d were acknowledged: %v", page.Total, len(s.tasks), err)
 	}
 	return all
+}
+
+// ended waits for the end of one task, and returns it with its events.
+func (s *storm) ended(t *testing.T, id string, end time.Time) (*taskHistory, error) {
+	cl, h := s.client(t), &taskHistory{instance: s.tasks[id]}
+	for {
+		var err error
+		if h.task, err = cl.Task(t.Context(), s.project(), id); err != nil {
+			return nil, err
+		}
+		if h.task.Status.Final() {
+			break
+		}
+		if time.Now().After(end) {
+			why, err := cl.Why(t.Context(), s.project(), id)
+			return nil, fmt.Errorf("it is %s for too long: %s (%v)", h.task.Status, why.Text, err)
+		}
+		stormWait(t.Context(), 100*time.Millisecond)
+	}
+	for after := int64(0); ; after = h.events[len(h.events)-1].Seq {
+		list, err := cl.Events(t.Context(), s.project(), id, after, 100)
+		if err != nil {
+			return nil, err
+		}
+		if h.events = append(h.events, list...); len(list) < 100 {
+			return h, nil
+		}
+	}
 }
 
 func (s *storm) check(t *testing.T, all map[string]*taskHistory) {

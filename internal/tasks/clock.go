@@ -6,8 +6,11 @@ import (
 	"time"
 )
 
-// clockSamples is how often one Sync asks for the time.
-const clockSamples = 4
+// How often the time is asked for: at first, and by every Sync after that.
+const (
+	firstSamples = 4
+	clockSamples = 2
+)
 
 // clockDrift is by how much of the time that has passed two clocks may have come
 // apart: more than what clocks of machines do (some 100 parts in a million).
@@ -44,7 +47,11 @@ func NewClock(ctx context.Context, store Cluster) (*Clock, error) {
 func (c *Clock) Sync(ctx context.Context) error {
 	var origin time.Time
 	var within, at time.Duration
-	for i := range clockSamples {
+	samples := clockSamples
+	if c.zero() {
+		samples = firstSamples
+	}
+	for i := range samples {
 		asked := time.Since(c.begin)
 		said, err := c.store.Time(ctx)
 		if err != nil {
@@ -66,6 +73,12 @@ func (c *Clock) Sync(ctx context.Context) error {
 	}
 	c.origin, c.within, c.at = origin, within, at
 	return nil
+}
+
+func (c *Clock) zero() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.origin.IsZero()
 }
 
 // Now returns the store's time.
