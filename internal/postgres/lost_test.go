@@ -1,0 +1,212 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/errandhq/errand"
+)
+
+// proxy stands between a store and its server. Once it is armed, it cuts the
+// next connection on which the server's answer to a statement is seen, before
+// the answer is passed on.
+type proxy struct {
+	l      net.Listener
+	server string
+	answer atomic.Pointer[string] // the command tag to look for
+	wg     sync.WaitGroup
+}
+
+func newProxy(t testing.TB, port int) *proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{l: l, server: fmt.Sprint("127.0.0.1:", port)}
+	p.wg.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			p.wg.Go(func() { p.pass(c) })
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		p.wg.Wait()
+	})
+	return p
+}
+
+func (p *proxy) url(database string) string {
+	return fmt.Sprintf("postgres://postgres@%s/%s?sslmode=disable", p.l.Addr(), database)
+}
+
+// cut arms the proxy.
+func (p *proxy) cut(tag string) { p.answer.Store(&tag) }
+
+func (p *proxy) pass(client net.Conn) {
+	defer client.Close()
+	srv, err := net.Dial("tcp", p.server)
+	if err != nil {
+		return
+	}
+	defer srv.Close()
+	p.wg.Go(func() {
+		_, _ = io.Copy(srv, client)
+		_ = srv.Close()
+	})
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := srv.Read(buf)
+		if tag := p.answer.Load(); tag != nil && bytes.Contains(buf[:n], []byte(*tag+"\x00")) && p.answer.CompareAndSwap(tag, nil) {
+			return
+		}
+		if err != nil {
+			return
+		}
+		if _, err := client.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}
+
+func isOutcomeUnknown(err error) bool {
+	e := errand.ErrorOf(err)
+	return e != nil && e.Kind == errand.Unavailable && e.Subject == "outcome"
+}
+
+// TestConnectionIsCut cuts the connection of a transaction before its COMMIT,
+// which nobody notices, and before the answer to that.
+func TestConnectionIsCut(t *testing.T) {
+	t.Parallel()
+	db := newDatabase(t)
+	p := newProxy(t, realServer(t).Port)
+	s := openAt(t, p.url(db))
+	register(t, s, 1)
+
+	p.cut("BEGIN")
+	if earlier, err := submit(t.Context(), s, waiting(1, 1, "x"), "a"); err != nil || earlier != nil {
+		t.Errorf("a transaction that was cut before its COMMIT: %v, %v", earlier, err)
+	}
+	p.cut("COMMIT")
+	_, err := submit(t.Context(), s, waiting(1, 2, "x"), "b")
+	if !isOutcomeUnknown(err) || !strings.Contains(errand.ErrorOf(err).Msg, "idempotency key") {
+		t.Fatalf("a transaction without an answer to its COMMIT gives %v", err)
+	}
+	if p.answer.Load() != nil {
+		t.Fatal("nothing was cut")
+	}
+	earlier, err := submit(t.Context(), s, waiting(1, 3, "x"), "b")
+	if err != nil || earlier == nil || earlier.ID != fmt.Sprintf("%032x", 2) {
+		t.Errorf("the same key again gives %+v, %v; want the first task", earlier, err)
+	}
+	// Transactions outside the groups are no different.
+	p.cut("BEGIN")
+	put(t, s, testTask(1, 4))
+	p.cut("COMMIT")
+	if err := s.Put(t.Context(), []*errand.Task{testTask(1, 5)}, save); !isOutcomeUnknown(err) {
+		t.Errorf("Put without an answer to its COMMIT gives %v", err)
+	}
+	if page, err := s.List(t.Context(), errand.Filter{Project: testProject, Limit: 10}); err != nil || page.Total != 4 || len(page.Tasks) != 4 {
+		t.Errorf("%d tasks, total %d, %v", len(page.Tasks), page.Total, err)
+	}
+	checkCounts(t, s)
+	checkLive(t, s)
+}
+
+// TestBackendsAreKilled ends connections in the middle of load on two nodes.
+func TestBackendsAreKilled(t *testing.T) {
+	t.Parallel()
+	nodes := twoNodes(t)
+	const callers, each = 8, 15
+	for n := range callers {
+		register(t, nodes[0], n)
+	}
+	var unknown atomic.Int64
+	var ids [callers][each]string
+	done := make(chan struct{})
+	var wg, killing sync.WaitGroup
+	killing.Go(func() { kill(t, nodes[0], done) })
+	for c := range callers {
+		wg.Go(func() {
+			for n := range each {
+				x := waiting(c, 1+c*each+n, "x")
+				key := fmt.Sprintf("%d/%d", c, n)
+				for try := 0; ; try++ {
+					earlier, err := submit(t.Context(), nodes[c%2], x, key)
+					if err == nil {
+						if ids[c][n] = x.ID; earlier != nil {
+							ids[c][n] = earlier.ID
+						}
+						break
+					}
+					if isOutcomeUnknown(err) {
+						unknown.Add(1)
+					} else if e := errand.ErrorOf(err); e.Kind != errand.Unavailable || try > 100 {
+						t.Errorf("Submit: %v", err)
+						return
+					}
+					x = waiting(c, 1_000_000+try*callers*each+c*each+n, "x") // another id, as a new request has
+				}
+			}
+		})
+	}
+	wg.Wait()
+	close(done)
+	killing.Wait()
+	t.Logf("%d outcomes were unknown", unknown.Load())
+	page, err := nodes[1].List(context.Background(), errand.Filter{Project: testProject, Limit: 1000})
+	if err != nil || page.Total != callers*each {
+		t.Errorf("%d tasks (%v), want %d", page.Total, err, callers*each)
+	}
+	there := make(map[string]bool)
+	for i := range page.Tasks {
+		there[page.Tasks[i].ID] = true
+	}
+	for c := range ids {
+		for n, id := range ids[c] {
+			if !there[id] {
+				t.Errorf("task %q of caller %d, number %d, was acknowledged and is not there", id, c, n)
+			}
+		}
+	}
+	checkCounts(t, nodes[0])
+	checkLive(t, nodes[0])
+}
+
+// kill ends the connections that write, again and again.
+func kill(t *testing.T, s *Store, done chan struct{}) {
+	ctx := context.Background()
+	c, err := pgx.ConnectConfig(ctx, s.target.with(nil).ConnConfig)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer c.Close(ctx)
+	for {
+		select {
+		case <-done:
+			return
+		default:
+		}
+		_, err := c.Exec(ctx, `SELECT pg_terminate_backend(pid), pg_sleep(0.03) FROM pg_stat_activity
+			WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle' LIMIT 1`)
+		if err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("kill: %v", err)
+			return
+		}
+	}
+}
