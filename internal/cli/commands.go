@@ -26,6 +26,8 @@ func (a *app) commands() []*cobra.Command {
 		a.userCmd(),
 		a.keyCmd(),
 		a.backupCmd(),
+		a.copyCmd(),
+		a.doctorCmd(),
 		a.purgeCmd(),
 		a.benchCmd(),
 		a.configCmd(),

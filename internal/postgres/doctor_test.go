@@ -55,7 +55,7 @@ func TestPatient(t *testing.T) {
 
 func TestPatientBesideNodes(t *testing.T) {
 	t.Parallel()
-	url := server(t).URL(newDatabase(t))
+	url := realServer(t).URL(newDatabase(t))
 	s := openAt(t, url)
 	storetest.Fill(t, s, 50)
 	for n, skew := range map[string]time.Duration{"a": 0, "b": -90 * time.Second} {
@@ -86,7 +86,7 @@ func TestPatientBesideNodes(t *testing.T) {
 func TestCountsAreMendedBesideWriters(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t)
-	url := server(t).URL(db)
+	url := realServer(t).URL(db)
 	s := openAt(t, url)
 	storetest.Fill(t, s, 300)
 	p := patient(t, url)
@@ -104,7 +104,7 @@ func TestCountsAreMendedBesideWriters(t *testing.T) {
 		}
 	}()
 	for range 5 {
-		server(t).Exec(t, db, `UPDATE counts SET n = n + 2 WHERE bucket % 2 = 0`)
+		realServer(t).Exec(t, db, `UPDATE counts SET n = n + 2 WHERE bucket % 2 = 0`)
 		r, err := upkeep.Check(t.Context(), p, upkeep.CheckOptions{Fix: true, Now: storetest.Noon()})
 		if err != nil {
 			t.Fatal(err)
@@ -122,11 +122,11 @@ func TestCountsAreMendedBesideWriters(t *testing.T) {
 
 func TestPatientIsRefused(t *testing.T) {
 	t.Parallel()
-	_, err := OpenPatient(t.Context(), server(t).URL("nowhere"))
+	_, err := OpenPatient(t.Context(), realServer(t).URL("nowhere"))
 	if err == nil || !strings.Contains(err.Error(), "does not exist") {
 		t.Errorf("a database that is not there: %v", err)
 	}
-	r, err := upkeep.Check(t.Context(), patient(t, server(t).URL(server(t).Database(t, ""))), upkeep.CheckOptions{Fix: true})
+	r, err := upkeep.Check(t.Context(), patient(t, realServer(t).URL(realServer(t).Database(t, ""))), upkeep.CheckOptions{Fix: true})
 	if err != nil || finding(t, r, "version").Count == 0 || r.Errors() > 0 {
 		t.Errorf("an empty database: %+v, %v", r, err)
 	}

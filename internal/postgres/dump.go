@@ -63,9 +63,15 @@ func DumpTarget(ctx context.Context, url string) (*Dump, error) {
 	if err != nil {
 		return nil, err
 	}
-	var got bool
-	err = d.c.QueryRow(ctx, `SELECT pg_try_advisory_lock($1)`, int64(lockCopy)).Scan(&got)
-	if err == nil && !got {
+	// One that was killed holds the lock until the database has noticed.
+	err = pgx.BeginFunc(ctx, d.c, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `SET LOCAL lock_timeout = '5s'`); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `SELECT pg_advisory_lock($1)`, int64(lockCopy))
+		return err
+	})
+	if code(err) == "55P03" {
 		err = errand.Errorf(errand.Conflict, "target", "another copy is writing to %s", d.name)
 	}
 	if err != nil {

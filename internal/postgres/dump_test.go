@@ -84,13 +84,15 @@ func TestCopyIsResumed(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	url := server(t).URL(newDatabase(t))
+	url := realServer(t).URL(newDatabase(t))
 	from := lite(t, 1000)
 	runs := 0
 	for done := false; !done; runs++ {
 		to := dumpTarget(t, url)
-		_, err := DumpTarget(t.Context(), url)
-		wantDumpError(t, err, errand.Conflict, "another copy is writing")
+		if runs == 0 {
+			_, err := DumpTarget(t.Context(), url)
+			wantDumpError(t, err, errand.Conflict, "another copy is writing")
+		}
 		ctx, stop := context.WithCancel(t.Context())
 		r, err := upkeep.Copy(ctx, from, &cut{to, 1 + random.IntN(40), stop}, upkeep.Options{Batch: 50})
 		stop()
@@ -142,7 +144,7 @@ func TestCopyIsResumed(t *testing.T) {
 // The stores must agree on the tables and their columns.
 func TestTablesAreThoseOfSQLite(t *testing.T) {
 	t.Parallel()
-	ours, err := dumpSource(t, server(t).URL(newDatabase(t))).Tables(t.Context())
+	ours, err := dumpSource(t, realServer(t).URL(newDatabase(t))).Tables(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
