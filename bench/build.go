@@ -31,6 +31,13 @@ func buildErrand(ctx context.Context, e *environment) (string, error) {
 	return revision, nil
 }
 
+func buildErrandOnPostgres(ctx context.Context, e *environment) (string, error) {
+	if err := needsPostgres(ctx, e); err != nil {
+		return "", err
+	}
+	return buildErrand(ctx, e)
+}
+
 // buildRiverSQLite builds the driver that has a module of its own.
 func buildRiverSQLite(ctx context.Context, e *environment) (string, error) {
 	e.river = filepath.Join(e.bin, "riversqlite")

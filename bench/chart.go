@@ -30,7 +30,7 @@ const (
 
 // The colours are those of the page: text takes the reader's own.
 const chartStyle = `text{font:13px system-ui,sans-serif;fill:#24292f}.t{font-weight:600;font-size:14px}.n{fill:#57606a;font-size:12px}
-.b{fill:#8c959f}.e{fill:#0969da}.g{fill:#fff}
+.b{fill:#8c959f}.e{fill:#0969da}.u{opacity:.45}.g{fill:#fff}
 @media(prefers-color-scheme:dark){text{fill:#e6edf3}.n{fill:#8d96a0}.b{fill:#6e7681}.e{fill:#4493f8}.g{fill:#0d1117}}`
 
 // chart draws submissions, latency and pages as SVG.
@@ -61,7 +61,7 @@ func (r *report) chart() string {
 	for _, p := range panels {
 		y = p.draw(&b, r.peers, y)
 	}
-	fmt.Fprintf(&b, `<text class="n" x="12" y="%d">Errand over HTTP with signed requests; the others but Temporal as library calls. Redis everysec does not sync before it answers.</text>`+"\n", y+16)
+	fmt.Fprintf(&b, `<text class="n" x="12" y="%d">Errand over HTTP with signed requests; the others but Temporal as library calls. Pale: not synced before the answer.</text>`+"\n", y+16)
 	b.WriteString("</svg>\n")
 	return b.String()
 }
@@ -81,6 +81,9 @@ func (p panel) draw(b *strings.Builder, peers []*figures, y int) int {
 		class := "b"
 		if strings.HasPrefix(f.peer.id, "errand-") {
 			class = "e"
+		}
+		if f.peer.unsynced {
+			class += " u"
 		}
 		fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="end">%s</text>`, labelWidth, y+barHeight-4, html.EscapeString(f.peer.name))
 		width := p.width(v, lowest, highest)

@@ -7,6 +7,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"flag"
@@ -54,16 +55,17 @@ func run(ctx context.Context, args []string) error {
 	quick := fs.Bool("quick", false, "measure next to nothing: to see that it works")
 	rounds := fs.Int("rounds", 3, "how many rounds")
 	seconds := fs.Float64("seconds", 1.5, "how long each load lasts")
-	sizes := fs.String("sizes", "10k,1M", "how many tasks the histories hold that are listed; 10M takes long")
+	sizes := fs.String("sizes", "", "how many tasks the histories hold that are listed, such as 10k,1M,10M; empty: 10k,1M, or 1k with -quick")
 	err := fs.Parse(args)
 	if err != nil {
 		return err
 	}
-	o := options{Rounds: *rounds, Seconds: *seconds, Idle: 5, Clients: []int{1, 16, 64}, Workers: []int{16, 64}, Drain: 3000}
+	o := options{Rounds: *rounds, Seconds: *seconds, Idle: 8, Clients: []int{1, 16, 64}, Workers: []int{16, 64}, Drain: 3000}
 	if *quick {
 		o = options{Rounds: 1, Seconds: 0.2, Idle: 0.5, Clients: []int{1, 16}, Workers: []int{16}, Drain: 200}
-		*sizes = "1k"
+		*sizes = cmp.Or(*sizes, "1k")
 	}
+	*sizes = cmp.Or(*sizes, "10k,1M")
 	if o.Sizes, err = parseSizes(*sizes); err != nil {
 		return err
 	}

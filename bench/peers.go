@@ -15,6 +15,7 @@ import (
 type peer struct {
 	id, name string
 	durable  string // what a submission that was answered survives
+	unsynced bool   // that is less than a power cut
 	lanes    string // whether it keeps the tasks of one owner apart
 	lists    string // what its nearest call to a page with a total is
 	met      string // how it is called
@@ -45,6 +46,7 @@ type instance struct {
 	*process
 	databasePIDs func() []int                             // nil: it has no database process
 	queries      func(ctx context.Context) (int64, error) // that its database has answered; nil: nobody counts
+	settle       func(ctx context.Context) error          // after a history was stored; nil: nothing to do
 	stopDatabase func() error
 }
 
@@ -74,7 +76,7 @@ func allPeers() []*peer {
 		{
 			id: "errand-pg", name: "Errand, PostgreSQL", durable: pgDurable, tuned: "nothing", clients: []int{256},
 			lanes: "one running task per instance and lane", lists: "one call: page, exact total, any offset", met: overHTTP,
-			prepare: buildErrand, open: openErrand(true),
+			prepare: buildErrandOnPostgres, open: openErrand(true),
 		},
 		{
 			id: "river-pg", name: "River, PostgreSQL", durable: pgDurable, tuned: fmt.Sprintf("FetchCooldown 1 ms (default 100 ms), %s; %d connections", polling, riverConns), clients: []int{256},
@@ -91,7 +93,7 @@ func allPeers() []*peer {
 		redisPeer("bullmq", "BullMQ", "always"),
 		redisPeer("bullmq", "BullMQ", "everysec"),
 		{
-			id: "temporal", name: "Temporal dev server", durable: "a file of SQLite, synced as the development server does by itself", tuned: "nothing", drain: 300,
+			id: "temporal", name: "Temporal dev server", durable: "synced before the answer (SQLite, synchronous=FULL)", tuned: "a file of SQLite, WAL (default in memory)", drain: 300,
 			lanes:   "one run per workflow id at a time; others are refused or end the first, none waits in line",
 			lists:   fmt.Sprintf("ListWorkflow and CountWorkflow by a search attribute; no offset; a history of %d at the most", temporalHistory),
 			met:     "the server's binary over gRPC, without authentication; a task is a workflow of one activity. It is what a developer runs, not its production set-up",
@@ -104,7 +106,7 @@ const overHTTP = "the binary, over HTTP, every request signed and checked; the w
 
 func redisPeer(id, name, sync string) *peer {
 	p := &peer{
-		id: id + "-" + sync, name: name + ", Redis " + sync, lanes: noLanes, met: library,
+		id: id + "-" + sync, name: name + ", Redis " + sync, lanes: noLanes, met: library, unsynced: sync != "always",
 		durable: map[string]string{"always": "synced before the answer (appendfsync always)", "everysec": "not synced: up to a second is lost (appendfsync everysec)"}[sync],
 	}
 	driver := []string{id}
@@ -183,6 +185,7 @@ func onDatabase(ctx context.Context, e *environment, dir string, fresh bool, sta
 		process:      p,
 		databasePIDs: func() []int { return family(e.pg.cmd.Process.Pid) },
 		queries:      func(ctx context.Context) (int64, error) { return e.pg.transactions(ctx, name) },
+		settle:       func(ctx context.Context) error { return e.pg.query(ctx, name, "VACUUM ANALYZE", nil) },
 	}, nil
 }
 

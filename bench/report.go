@@ -92,7 +92,7 @@ in the directory bench ("make bench-peers"). Nothing here is a test: repeat it o
 - **Errand is measured as a user meets it**: the binary over HTTP, every request signed and checked, with an event and
   counts in the same transaction. The peers, Temporal apart, are library calls in the process that submits and works: no
   HTTP, no authentication, no record of who did what. Their figures are what an application gets that links the library;
-  an API of its own would come on top. Errand's API could be left out too, but then it would not be Errand.
+  an API of its own would come on top. Errand cannot be had without its API, so there is no such figure for it.
 - Not every "submitted" is equally safe: the tables say what is synced to disk before the answer, and what is not.
 - Every submission carries the same 52 bytes or so, every handler does nothing. Tasks are spread over 256 owners.
 - What takes less than a few milliseconds varies by a third from run to run; ratios vary less.
@@ -138,7 +138,7 @@ func (r *report) submits(b *strings.Builder) {
 
 // cells are a figure with its times, or dashes.
 func cells(all []drive.Result, of func(drive.Result) float64, format func(float64) string) []string {
-	if len(all) == 0 {
+	if middle(all, p50) == 0 { // no call has fitted into the time
 		return []string{"–", "–", "–"}
 	}
 	return []string{format(middle(all, of)), milliseconds(middle(all, p50)), milliseconds(middle(all, p99))}
@@ -246,19 +246,18 @@ func (r *report) growth(b *strings.Builder) {
 }
 
 func (r *report) footprints(b *strings.Builder) {
-	b.WriteString("## What it takes\n\nAnonymous memory (without files and shared memory) with 16 workers waiting, and after all loads; processor and database queries while nothing happens. " +
+	b.WriteString("## What it takes\n\nAnonymous memory (without files and shared memory) with 16 workers waiting, and after all loads; processor and database queries while nothing happens, watched once for eight seconds. " +
 		"Of Errand and Temporal it is the server, of the libraries the process that they live in, which also makes the load here. " +
 		"Start is until it answers, on the longest history that was listed; of a library until it is connected and its schema checked, without the start of a process.\n\n")
 	t := &table{head: []string{"", "memory idle", "after load", "its database idle", "after load", "processor idle", "queries/s idle", "start"}}
 	for _, f := range r.peers {
 		row := []string{f.peer.name, "–", "–", "–", "–", "–", "–", "–"}
-		if len(f.idle) > 0 {
-			bytes := func(of func(idleFigures) int64) string {
-				return megabytes(int64(middle(f.idle, func(i idleFigures) float64 { return float64(of(i)) })))
-			}
-			row[1], row[2] = bytes(func(i idleFigures) int64 { return i.memory }), bytes(func(i idleFigures) int64 { return i.loaded })
+		if len(f.idle) > 0 && len(f.loaded) > 0 {
+			row[1] = megabytes(middle(f.idle, func(i idleFigures) float64 { return float64(i.memory) }))
+			row[2] = megabytes(middle(f.loaded, func(l loadedFigures) float64 { return float64(l.memory) }))
 			if f.idle[0].database > 0 {
-				row[3], row[4] = bytes(func(i idleFigures) int64 { return i.database }), bytes(func(i idleFigures) int64 { return i.dbLoaded })
+				row[3] = megabytes(middle(f.idle, func(i idleFigures) float64 { return float64(i.database) }))
+				row[4] = megabytes(middle(f.loaded, func(l loadedFigures) float64 { return float64(l.database) }))
 			}
 			row[5] = fmt.Sprintf("%.1f %%", 100*middle(f.idle, func(i idleFigures) float64 { return i.processor }))
 			if q := middle(f.idle, func(i idleFigures) float64 { return i.queries }); q >= 0 {

@@ -23,17 +23,20 @@ type figures struct {
 	latency []drive.Result
 	drain   map[int][]drive.Result // by workers
 	idle    []idleFigures
+	loaded  []loadedFigures
 	list    map[int]*listFigures // by size of the history
 }
 
-// idleFigures are what a peer takes: its own processes, and those of a database
-// that is one.
+// idleFigures are what a peer takes whose workers wait: its own processes, and
+// those of a database that is one.
 type idleFigures struct {
-	memory, loaded     int64   // bytes, with workers that wait and after the loads
-	database, dbLoaded int64   // the same of the database
-	processor          float64 // share of one core
-	queries            float64 // per second; negative: nobody counts
+	memory, database int64   // bytes
+	processor        float64 // share of one core
+	queries          float64 // per second; negative: nobody counts
 }
+
+// loadedFigures are what it holds after all loads, in bytes.
+type loadedFigures struct{ memory, database int64 }
 
 type listFigures struct {
 	total      int // tasks of the owner
@@ -149,9 +152,12 @@ func (f *figures) round(ctx context.Context, e *environment, o options) (err err
 		return err
 	}
 	f.latency = append(f.latency, latency)
-	idle, err := i.rest(ctx, o)
-	if err != nil {
-		return err
+	if len(f.idle) == 0 { // once is enough: it takes the longest, and varies the least
+		idle, err := i.rest(ctx, o)
+		if err != nil {
+			return err
+		}
+		f.idle = append(f.idle, idle)
 	}
 	for _, workers := range o.Workers {
 		tasks := o.Drain
@@ -171,8 +177,8 @@ func (f *figures) round(ctx context.Context, e *environment, o options) (err err
 		}
 		f.submit[clients] = append(f.submit[clients], r)
 	}
-	idle.loaded, idle.dbLoaded = i.memory()
-	f.idle = append(f.idle, idle)
+	own, database := i.memory()
+	f.loaded = append(f.loaded, loadedFigures{own, database})
 	return nil
 }
 
@@ -266,6 +272,11 @@ func (f *figures) readHistory(ctx context.Context, e *environment, dir string, s
 			return err
 		}
 		log.Printf("%s: filled in %.1f s", f.peer.id, filled.Seconds)
+		if i.settle != nil {
+			if err := i.settle(ctx); err != nil {
+				return err
+			}
+		}
 	} else {
 		l.start = append(l.start, i.about.StartMS)
 	}

@@ -79,7 +79,7 @@ func milliseconds(ms float64) string {
 }
 
 // megabytes prints bytes.
-func megabytes(b int64) string { return fmt.Sprintf("%.0f MB", float64(b)/1e6) }
+func megabytes(bytes float64) string { return fmt.Sprintf("%.0f MB", bytes/1e6) }
 
 // ratio prints how a figure compares to that of the one that all are compared to.
 func ratio(value, base float64) string {

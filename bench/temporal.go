@@ -44,7 +44,7 @@ func startTemporal(ctx context.Context, binary, dir string) (drive.System, error
 	}
 	s := &temporalSystem{}
 	s.server = exec.Command(binary, "server", "start-dev", "--headless", "--ip=127.0.0.1", "--port="+strconv.Itoa(port),
-		"--db-filename="+filepath.Join(dir, "temporal.db"), "--search-attribute=Owner=Keyword", "--log-level=never")
+		"--db-filename="+filepath.Join(dir, "temporal.db"), "--sqlite-pragma=journal_mode=WAL", "--sqlite-pragma=synchronous=FULL", "--search-attribute=Owner=Keyword", "--log-level=never")
 	s.server.Env = append(os.Environ(), "HOME="+dir)
 	s.server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	began := time.Now()
