@@ -11,6 +11,7 @@ import (
 	"github.com/errandhq/errand"
 	"github.com/errandhq/errand/client"
 	"github.com/errandhq/errand/internal/pgtest"
+	"github.com/errandhq/errand/worker"
 )
 
 const (
@@ -148,6 +149,7 @@ func TestFailover(t *testing.T) {
 	var down time.Duration
 	s.rage(t, func() string {
 		stormWait(t.Context(), failoverCalm)
+		stale := s.hold(t, "first")
 		before := s.acknowledged()
 		if err := primary.Kill(); err != nil {
 			t.Fatal(err)
@@ -156,6 +158,7 @@ func TestFailover(t *testing.T) {
 		s.wait(t, 500, 1500) // somebody must notice first
 		standby.Promote(t)
 		stormWait(t.Context(), failoverAfter)
+		s.fenced(t, stale)
 		if s.acknowledged() <= before {
 			t.Errorf("nothing was acknowledged after the failover")
 		}
@@ -171,5 +174,46 @@ func TestFailover(t *testing.T) {
 			t.Errorf("a server ended: %v: %s", err, n.stderr)
 		default:
 		}
+	}
+}
+
+// hold submits a task that only the test works on, if there is none yet, and
+// claims it.
+func (s *storm) hold(t *testing.T, name string) worker.Grant {
+	t.Helper()
+	cl := s.client(t)
+	task, err := cl.Submit(t.Context(), s.project(), stormInstance(0), client.Submission{Operation: "held", Key: "held"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	s.tasks[task.ID] = task.Instance
+	s.mu.Unlock()
+	grants, err := cl.Claim(t.Context(), s.project(), worker.ClaimRequest{Worker: name, Operations: []string{"held"}, Wait: 30 * time.Second})
+	if err != nil || len(grants) != 1 {
+		t.Fatalf("claim: %v, %v", grants, err)
+	}
+	return grants[0]
+}
+
+// fenced has a worker come back that was silent over the failover: its lease is
+// another's, and it can change nothing.
+func (s *storm) fenced(t *testing.T, stale worker.Grant) {
+	t.Helper()
+	cl, now := s.client(t), s.hold(t, "second")
+	if now.Task.ID != stale.Task.ID || now.Token == stale.Token {
+		t.Errorf("the second worker was given task %s, not %s", now.Task.ID, stale.Task.ID)
+	}
+	_, err := cl.Extend(t.Context(), s.project(), stale.Token, worker.Beat{Progress: &errand.Progress{Percent: 99}})
+	if e := errand.ErrorOf(err); e == nil || e.Kind != errand.LeaseLost {
+		t.Errorf("a stale worker's beat: %v", err)
+	}
+	_, err = cl.Finish(t.Context(), s.project(), stale.Token, errand.Outcome{Status: errand.Succeeded}, nil)
+	if e := errand.ErrorOf(err); e == nil || e.Kind != errand.LeaseLost {
+		t.Errorf("a stale worker's end: %v", err)
+	}
+	task, err := cl.Finish(t.Context(), s.project(), now.Token, errand.Outcome{Status: errand.Failed, Reason: "on purpose", Permanent: true}, nil)
+	if err != nil || task.Status != errand.Failed || task.Reason != "on purpose" {
+		t.Errorf("the end of the worker that holds the lease: %+v, %v", task, err)
 	}
 }

@@ -54,6 +54,13 @@ backoff: {base: 50ms, max: 500ms}
 engine: kafka
 name: once
 on_lost: fail
+---
+engine: kafka
+name: held
+lane: none
+on_lost: retry
+attempts: 100
+backoff: {base: 50ms, max: 500ms}
 `
 
 const stormWorkerFile = `
