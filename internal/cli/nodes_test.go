@@ -46,7 +46,12 @@ func TestNodes(t *testing.T) {
 	pg := pgtest.Start(t, pgtest.Fast...)
 	url := strings.Replace(pg.URL(pg.Database(t, "")), "postgres@", "postgres:pw-value@", 1)
 	dir := t.TempDir()
-	a, env := serveNode(t, dir, url, "--node=first", "--region=eu-1")
+	operations := filepath.Join(dir, "operations.d")
+	if err := os.Mkdir(operations, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(operations, "extend.yaml"), "engine: redis\nname: EXTEND\nrunner: {simulate: {duration: 10ms}}\n", 0o600)
+	a, env := serveNode(t, dir, url, "--node=first", "--region=eu-1", "--operations="+operations)
 	b, other := serveNode(t, dir, url, "--node=second", "--region=eu-1")
 	if text := b.stdout.String(); strings.Contains(text, "first start") || strings.Contains(text, env["HUAWEICLOUD_SDK_SK"]) {
 		t.Errorf("the second node made accounts of its own: %s", text)
@@ -56,12 +61,16 @@ func TestNodes(t *testing.T) {
 	runSteps(t, env, []step{{args: "instance add --id " + testInstance + " --name r1 --engine redis", out: `r1`}})
 	runSteps(t, other, []step{
 		{args: "instance show $I", out: `r1`},
-		{args: "submit EXTEND --instance $I --param new_capacity=16 -o json", out: `"status": "pending"`},
+		{args: "submit EXTEND --instance $I --param new_capacity=16 --wait", out: `succeeded`},
 		{args: "backup " + filepath.Join(dir, "copy.db"), code: exitRefused, out: `pg_dump`},
 	})
 	if left, _ := filepath.Glob(filepath.Join(dir, "copy.db*")); left != nil {
 		t.Errorf("a refused backup left %v", left)
 	}
+	eventually(t, "the workers that the other node knows", func() (string, bool) {
+		r := errandEnv(t, other, "", "worker", "list")
+		return r.stdout + r.stderr, r.code == exitOK && strings.Contains(r.stdout, "first/redis")
+	})
 	t.Run("metrics", func(t *testing.T) {
 		for _, server := range []string{env["ERRAND_SERVER"], other["ERRAND_SERVER"]} {
 			eventually(t, "metrics", func() (string, bool) {
