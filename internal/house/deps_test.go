@@ -97,6 +97,8 @@ func (g graph) violations() []string {
 				report(dep, "a database driver belongs in a store")
 			case name == "internal/tasks" && !g[dep].Standard && local != "." && local != "internal/mask":
 				report(dep, "the rules know the vocabulary and how secrets are masked, and nothing else")
+			case name == "internal/upkeep" && !g[dep].Standard && local != ".":
+				report(dep, "what copies and checks databases knows the vocabulary and nothing else")
 			case !isOurs:
 			case (local == "internal/cli" || local == "internal/server" || local == "internal/config" || isStore(local)) &&
 				name != "internal/cli" && !(name == "cmd/errand" && local == "internal/cli"):
@@ -147,6 +149,8 @@ func TestDependencyRulesBite(t *testing.T) {
 		{"internal/tasks", module + "/internal/auth"},
 		{"internal/tasks", "database/sql"},
 		{"internal/mask", module},
+		{"internal/upkeep", module + "/internal/stored"},
+		{"internal/upkeep", "github.com/jackc/pgx/v5"},
 		{"internal/auth", "zombiezen.com/go/sqlite"},
 		{"internal/auth", module + "/internal/sqlite"},
 		{"internal/server", "modernc.org/sqlite/lib"},
