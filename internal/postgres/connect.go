@@ -98,16 +98,18 @@ func (t *target) with(settings []setting) *pgxpool.Config {
 	return cfg
 }
 
-// begin is the statement that starts a transaction which writes.
-func (t *target) begin() string {
+// begin are the statements that start a transaction which writes. What is locked
+// must be seen as it is once the lock is held, whatever the default of the
+// database.
+func (t *target) begin() []string {
+	all := []string{`BEGIN ISOLATION LEVEL READ COMMITTED`}
 	if !t.pooled {
-		return `BEGIN`
+		return all
 	}
-	all := []string{`BEGIN`}
 	for _, s := range writeSettings {
 		all = append(all, fmt.Sprintf(`SET LOCAL %s = '%s'`, s.name, s.value))
 	}
-	return strings.Join(all, "; ")
+	return all
 }
 
 // pool makes connections as they are needed.

@@ -22,7 +22,7 @@ func TestPooler(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			url := server(t).Bouncer(t, settings...)
+			url := realServer(t).Bouncer(t, settings...)
 			open := func(t *testing.T) *Store {
 				s := openAt(t, url(newDatabase(t)))
 				if !s.target.pooled {

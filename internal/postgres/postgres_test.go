@@ -30,13 +30,19 @@ func TestMain(m *testing.M) {
 
 var templateOnce sync.Once
 
-// newDatabase makes an empty database with our schema.
-func newDatabase(t testing.TB) string {
+// realServer is the server that all tests share.
+func realServer(t testing.TB) *pgtest.Server {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("runs a real server")
 	}
-	srv := server(t)
+	return server(t)
+}
+
+// newDatabase makes an empty database with our schema.
+func newDatabase(t testing.TB) string {
+	t.Helper()
+	srv := realServer(t)
 	templateOnce.Do(func() {
 		name := srv.Database(t, "")
 		s, err := Open(context.Background(), srv.URL(name), Options{})
@@ -63,7 +69,7 @@ func openAt(t testing.TB, url string) *Store {
 func openNew(t testing.TB) *Store {
 	t.Helper()
 	db := newDatabase(t)
-	return openAt(t, server(t).URL(db))
+	return openAt(t, realServer(t).URL(db))
 }
 
 func closeStore(t testing.TB, s *Store) {
@@ -102,7 +108,7 @@ func TestAuthStore(t *testing.T) {
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	storetest.RunCluster(t, func(t *testing.T) func() storetest.Node {
-		url := server(t).URL(newDatabase(t))
+		url := realServer(t).URL(newDatabase(t))
 		return func() storetest.Node { return openAt(t, url) }
 	})
 }

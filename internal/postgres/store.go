@@ -52,9 +52,9 @@ type Store struct {
 	writers *pgxpool.Pool
 	log     *slog.Logger
 
-	// begin starts a transaction that writes. Behind a pooler it also sets what
-	// the connections of writers have otherwise.
-	begin string
+	// begin starts a transaction that writes, statement by statement. Behind a
+	// pooler it also sets what the connections of writers have otherwise.
+	begin []string
 
 	node    string // names this Store among all that share the database
 	channel string // what its notifications are sent on

@@ -112,10 +112,7 @@ func (s *Store) begins(ctx context.Context) (end func(), err error) {
 
 // queueBegin queues the beginning of a transaction that writes.
 func (s *Store) queueBegin(b *pgx.Batch) {
-	for i, query := range strings.Split(s.begin, "; ") {
-		if i == 0 {
-			query = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE` // whatever the database's default is
-		}
+	for _, query := range s.begin {
 		b.Queue(query)
 	}
 }

@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 	"encoding/json"
+	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -179,7 +181,7 @@ func (s *Store) Exclusively(ctx context.Context, fn func(context.Context) error)
 		return classify(err)
 	}
 	defer c.Release() // closes the connection if the transaction has not ended
-	_, err = c.Exec(ctx, s.begin+`; `+exclusiveIdle)
+	_, err = c.Exec(ctx, strings.Join(append(slices.Clone(s.begin), exclusiveIdle), "; "))
 	if err == nil {
 		_, err = c.Exec(ctx, takeLock, int64(lockAccounts))
 	}
