@@ -32,6 +32,7 @@ import (
 type store interface {
 	tasks.Store
 	tasks.Queue
+	tasks.History
 	auth.Store
 	Close() error
 }
@@ -109,6 +110,7 @@ func (n *node) build(ctx context.Context, c *config.Config, shared tasks.Cluster
 	if err := n.listen(ctx, c); err != nil {
 		return err
 	}
+	purgeCounters(n.srv.Registry(), n.history)
 	if shared != nil {
 		n.join(c, shared, clock)
 	}

@@ -6,21 +6,16 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
-	"github.com/errandhq/errand"
 	"github.com/errandhq/errand/client"
-	"github.com/errandhq/errand/internal/auth"
 	"github.com/errandhq/errand/internal/config"
 	"github.com/errandhq/errand/internal/tasks"
 )
 
 // newRetention returns what lets the past of a store go, as the settings say.
-func newRetention(c *config.Config, store auth.Store, now func() time.Time, log *slog.Logger) *tasks.Retention {
-	history, ok := store.(tasks.History)
-	if !ok {
-		history = noHistory{}
-	}
+func newRetention(c *config.Config, store store, now func() time.Time, log *slog.Logger) *tasks.Retention {
 	o := tasks.RetentionOptions{Rule: ruleFor(c, ""), Log: log}
 	for id := range c.Retention {
 		if o.Rules == nil {
@@ -36,14 +31,22 @@ func newRetention(c *config.Config, store auth.Store, now func() time.Time, log 
 		}
 		return ids, err
 	}
-	return tasks.NewRetention(history, ids, now, o)
+	return tasks.NewRetention(store, ids, now, o)
 }
 
-// noHistory stands for a store that keeps everything.
-type noHistory struct{}
-
-func (noHistory) Purge(context.Context, tasks.Purge) (tasks.Purged, error) {
-	return tasks.Purged{}, errand.Errorf(errand.Conflict, "purge", "this store cannot remove history yet")
+// purgeCounters adds to a server's metrics what it has removed since its start.
+func purgeCounters(to prometheus.Registerer, r *tasks.Retention) {
+	for _, c := range []struct {
+		name, help string
+		value      func(tasks.Purged) int64
+	}{
+		{"errand_purged_tasks_total", "Finished tasks that retention or an admin removed.", func(p tasks.Purged) int64 { return p.Tasks }},
+		{"errand_purged_logs_total", "Logs that were removed, with their tasks or before them.", func(p tasks.Purged) int64 { return p.Logs }},
+		{"errand_purged_log_bytes_total", "Bytes of those logs.", func(p tasks.Purged) int64 { return p.LogBytes }},
+		{"errand_purged_events_total", "Events that were removed.", func(p tasks.Purged) int64 { return p.Events }},
+	} {
+		to.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: c.name, Help: c.help}, func() float64 { return float64(c.value(r.Total())) }))
+	}
 }
 
 func ruleFor(c *config.Config, project string) tasks.Rule {

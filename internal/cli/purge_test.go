@@ -3,6 +3,8 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -58,6 +60,15 @@ func TestPurge(t *testing.T) {
 
 		{args: "user add eve --role cn-north-4=operator", out: `eve`},
 	})
+	resp, err := http.Get(env["ERRAND_SERVER"] + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	metrics, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if err != nil || !strings.Contains(string(metrics), "\nerrand_purged_tasks_total 4\n") || !strings.Contains(string(metrics), "\nerrand_purged_events_total 4\n") {
+		t.Errorf("metrics, %v, do not count what was removed:\n%s", err, metrics)
+	}
 	r := errandEnv(t, env, "", "key", "add", "--user=eve", "-o", "json")
 	var key struct{ Access, Secret string }
 	if err := json.Unmarshal([]byte(r.stdout), &key); err != nil {
