@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"fmt"
 	"testing"
 	"time"
 
@@ -101,17 +100,4 @@ func BenchmarkList(b *testing.B) {
 			}
 		})
 	})
-}
-
-// explain returns the plan of a statement.
-func explain(t testing.TB, s *Store, query string, args ...any) (plan string) {
-	t.Helper()
-	lines, err := collect(context.Background(), s, pgx.RowTo[string], `EXPLAIN (COSTS OFF) `+query, args...)
-	if err != nil {
-		t.Fatalf("%v: %s", err, query)
-	}
-	for _, l := range lines {
-		plan += fmt.Sprintln(l)
-	}
-	return plan
 }
