@@ -127,8 +127,8 @@ var laneModel = porcupine.Model{
 
 // callers work on one lane at once, and keep what they did.
 type callers struct {
-	runs *tasks.Runs
-	tick atomic.Int64 // orders calls and answers
+	nodes []*tasks.Runs // each caller turns to one of them
+	tick  atomic.Int64  // orders calls and answers
 
 	mu          sync.Mutex
 	history     []porcupine.Operation
@@ -141,7 +141,7 @@ func (s *callers) work(t *testing.T, client int, seed uint64, calls int) {
 	for range calls {
 		c := s.draw(rnd)
 		called := s.tick.Add(1)
-		a, err := s.do(t, c)
+		a, err := s.do(t, s.nodes[client%len(s.nodes)], c)
 		returned := s.tick.Add(1)
 		if err != nil {
 			e := errand.ErrorOf(err)
@@ -185,17 +185,17 @@ func (s *callers) draw(rnd *rand.Rand) call {
 	return call{act: "get", id: s.ids[rnd.IntN(len(s.ids))]}
 }
 
-func (s *callers) do(t *testing.T, c call) (answer, error) {
+func (s *callers) do(t *testing.T, runs *tasks.Runs, c call) (answer, error) {
 	ctx := t.Context()
 	switch c.act {
 	case "submit":
-		task, err := s.runs.Submit(ctx, as(errand.Operator), project, kafkaID, tasks.Submission{Operation: "EXTEND", Reject: c.reject})
+		task, err := runs.Submit(ctx, as(errand.Operator), project, kafkaID, tasks.Submission{Operation: "EXTEND", Reject: c.reject})
 		if err != nil {
 			return answer{}, err
 		}
 		return answer{id: task.ID}, nil
 	case "claim":
-		grants, err := s.runs.Claim(ctx, as(errand.Worker), project, tasks.ClaimRequest{Worker: "w", Operations: []string{"EXTEND"}, Limit: 10})
+		grants, err := runs.Claim(ctx, as(errand.Worker), project, tasks.ClaimRequest{Worker: "w", Operations: []string{"EXTEND"}, Limit: 10})
 		if err != nil || len(grants) == 0 {
 			return answer{}, err
 		}
@@ -204,18 +204,18 @@ func (s *callers) do(t *testing.T, c call) (answer, error) {
 		}
 		return answer{id: grants[0].Task.ID, token: grants[0].Token}, nil
 	case "extend":
-		x, err := s.runs.Extend(ctx, as(errand.Worker), project, c.token, tasks.Beat{})
+		x, err := runs.Extend(ctx, as(errand.Worker), project, c.token, tasks.Beat{})
 		return answer{stop: x.Stop}, err
 	}
 	var task *errand.Task
 	var err error
 	switch c.act {
 	case "finish":
-		task, err = s.runs.Finish(ctx, as(errand.Worker), project, c.token, errand.Outcome{Status: c.status}, nil)
+		task, err = runs.Finish(ctx, as(errand.Worker), project, c.token, errand.Outcome{Status: c.status}, nil)
 	case "cancel":
-		task, err = s.runs.Cancel(ctx, as(errand.Operator), project, c.id, "")
+		task, err = runs.Cancel(ctx, as(errand.Operator), project, c.id, "")
 	case "get":
-		task, err = s.runs.Get(ctx, as(errand.Viewer), project, c.id)
+		task, err = runs.Get(ctx, as(errand.Viewer), project, c.id)
 	}
 	if err != nil {
 		return answer{}, err
@@ -232,7 +232,12 @@ func laneHistory(t *testing.T, seed uint64, clients, calls int) []porcupine.Oper
 	}
 	svc := newService(t) // its clock stands still: tasks run in the order of their ids
 	again := shelf{"EXTEND": {Lane: "instance", MaxAttempts: attempts, OnLost: errand.FailWhenLost}}
-	s := &callers{runs: tasks.NewRuns(svc, svc.Store.(*sqlite.Store), again, sealer, tasks.RunOptions{})}
+	s := &callers{nodes: []*tasks.Runs{tasks.NewRuns(svc, svc.Store.(*sqlite.Store), again, sealer, tasks.RunOptions{})}}
+	return s.record(t, seed, clients, calls)
+}
+
+// record has clients make calls, and returns what they did.
+func (s *callers) record(t *testing.T, seed uint64, clients, calls int) []porcupine.Operation {
 	var wg sync.WaitGroup
 	for client := range clients {
 		wg.Go(func() { s.work(t, client, seed, calls) })

@@ -65,6 +65,11 @@ func (r *Retention) asked(ctx context.Context, q PurgeRequest) ([]Purge, error) 
 	if err != nil {
 		return nil, err
 	}
+	if chosen == (Purge{}) {
+		if err := r.misnamed(known); err != nil {
+			return nil, err
+		}
+	}
 	if q.Project != "" {
 		if !slices.Contains(known, q.Project) {
 			return nil, errand.Errorf(errand.NotFound, "project", "project %.64q does not exist", q.Project)

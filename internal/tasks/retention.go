@@ -4,9 +4,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/errandhq/errand"
 )
 
 // Rule says how long the history of a project is kept. Zero members keep for
@@ -86,6 +90,9 @@ func (r *Retention) apply(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	if err := r.misnamed(projects); err != nil {
+		return err
+	}
 	rand.Shuffle(len(projects), func(i, j int) { projects[i], projects[j] = projects[j], projects[i] })
 	var first error
 	for _, project := range projects {
@@ -106,6 +113,18 @@ func (r *Retention) apply(ctx context.Context, log *slog.Logger) error {
 
 func countsOf(p Purged) []slog.Attr {
 	return []slog.Attr{slog.Int64("tasks", p.Tasks), slog.Int64("logs", p.Logs), slog.Int64("log_bytes", p.LogBytes), slog.Int64("events", p.Events)}
+}
+
+// misnamed refuses rules of projects that are not there: the project that was
+// meant would lose what its own rule was to keep.
+func (r *Retention) misnamed(projects []string) error {
+	for _, id := range slices.Sorted(maps.Keys(r.opt.Rules)) {
+		if !slices.Contains(projects, id) {
+			return errand.Errorf(errand.Invalid, "purge", "the settings say how long to keep the history of project %.64q, which does not exist; "+
+				"nothing is removed by the settings until that is put right", id)
+		}
+	}
+	return nil
 }
 
 func (r *Retention) rule(project string) Rule {

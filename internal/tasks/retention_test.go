@@ -201,6 +201,27 @@ func TestRetentionWithoutRules(t *testing.T) {
 	})
 }
 
+// A rule for a project that is not there is most likely a misspelt one.
+func TestRetentionOfUnknown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newPast(t, time.Now(), 10)
+		var out lines
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		r := s.retention(tasks.RetentionOptions{Rule: tasks.Rule{Count: 1}, Rules: map[string]tasks.Rule{"c": {}}})
+		go func() { ended <- r.Run(ctx, slog.New(slog.NewTextHandler(&out, nil))) }()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if text := out.take(); s.purges() != 0 || !strings.Contains(text, "which does not exist") {
+			t.Errorf("%d purges; log is %s", s.purges(), text)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestRetentionPauses has more than one batch to remove.
 func TestRetentionPauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -240,6 +261,10 @@ func TestPurgeByHand(t *testing.T) {
 		{name: "of logs by moment", who: errand.Admin, q: tasks.PurgeRequest{LogsBefore: now.Add(-7*day + time.Hour)}, want: tasks.Purged{Logs: 6, LogBytes: 30}},
 		{name: "by the rules", opt: rules, who: errand.Admin, want: tasks.Purged{Tasks: 5, Logs: 5, LogBytes: 25, Events: 5}},
 		{name: "by the rules that keep all", opt: rules, who: errand.Admin, q: tasks.PurgeRequest{Project: pastB}, kind: errand.Invalid, subject: "purge"},
+		{name: "by rules of a project that is not there", opt: tasks.RetentionOptions{Rule: rules.Rule, Rules: map[string]tasks.Rule{"c": {}}},
+			who: errand.Admin, kind: errand.Invalid, subject: "purge"},
+		{name: "by count, in spite of such rules", opt: tasks.RetentionOptions{Rules: map[string]tasks.Rule{"c": {}}},
+			who: errand.Admin, q: tasks.PurgeRequest{Keep: 9}, want: tasks.Purged{Tasks: 2, Logs: 2, LogBytes: 10, Events: 2}},
 		{name: "without rules", who: errand.Admin, kind: errand.Invalid, subject: "purge"},
 		{name: "operator", who: errand.Operator, q: tasks.PurgeRequest{Keep: 4}, kind: errand.Forbidden, subject: "role"},
 		{name: "unknown project", who: errand.Admin, q: tasks.PurgeRequest{Project: "cccccccccccccccccccccccccccccccc", Keep: 4}, kind: errand.NotFound, subject: "project"},
