@@ -28,7 +28,20 @@ type setting struct{ name, value string }
 // than what is planned.
 var (
 	readSettings  = []setting{{"statement_timeout", "30s"}, {"enable_bitmapscan", "off"}, {"plan_cache_mode", "force_generic_plan"}, {"jit", "off"}}
-	writeSettings = []setting{{"lock_timeout", "15s"}, {"idle_in_transaction_session_timeout", "10s"}, {"statement_timeout", "0"}}
+	//
+	// What a write reads and changes is named by keys, whatever is known of the
+	// tables' sizes: a plan that goes through one of them would be made while it is
+	// small, and kept.
+	writeSettings = []setting{
+		{"lock_timeout", "15s"},
+		{"idle_in_transaction_session_timeout", "10s"},
+		{"statement_timeout", "0"},
+		{"plan_cache_mode", "force_generic_plan"},
+		{"enable_seqscan", "off"},
+		{"enable_hashjoin", "off"},
+		{"enable_mergejoin", "off"},
+		{"jit", "off"},
+	}
 )
 
 // target is the database that a Store uses.

@@ -20,7 +20,7 @@ const (
 	found      = ` (SELECT project_key, id, run_at, scope, lane FROM live
 		WHERE ready = 1 AND (cardinality($3::text[]) = 0 OR engine = ANY($3)) AND `
 	inProject = `project_key = (SELECT id FROM scopes WHERE project = $1 AND instance = '' AND engine = '')`
-	inAll     = `$1 = ''`
+	inAll     = `$1 = '' AND running = 0`
 	ofEach    = `unnest($2::text[]) AS o(name) CROSS JOIN LATERAL`
 	ofOne     = ` AND operation = o.name`
 	ofAny     = ` AND cardinality($2::text[]) = 0`

@@ -172,7 +172,7 @@ CREATE UNIQUE INDEX live_running ON live (scope, lane) WHERE running = 1 AND lan
 CREATE UNIQUE INDEX live_head ON live (scope, lane) WHERE ready = 1 AND lane <> '';
 CREATE INDEX live_lane ON live (scope, lane, running DESC, run_at, id);
 CREATE INDEX live_ready ON live (project_key, operation, run_at, id) WHERE ready = 1;
-CREATE INDEX live_ready_all ON live (operation, run_at, id) WHERE ready = 1;
+CREATE INDEX live_ready_all ON live (operation, run_at, id) WHERE ready = 1 AND running = 0; -- so that it is used by who asks for all alone
 CREATE INDEX live_due ON live (due, id);
 
 -- The sealed secrets of tasks that have not ended, apart because a heartbeat
