@@ -203,7 +203,7 @@ func (t *told) Finish(ctx context.Context, token string, o errand.Outcome, log [
 // Fill imports records, which end up where tasks that ran here do.
 func (s *errandSystem) Fill(ctx context.Context, n int) error {
 	const most = 50_000 // of one import
-	type part struct{ owner, from, to int }
+	type part struct{ owner, from, to, of int }
 	var parts []part
 	for owner := range owners {
 		size := n / 10
@@ -211,20 +211,20 @@ func (s *errandSystem) Fill(ctx context.Context, n int) error {
 			size = n * 9 / 10 / (owners - 1)
 		}
 		for from := 0; from < size; from += most {
-			parts = append(parts, part{owner, from, min(size, from+most)})
+			parts = append(parts, part{owner, from, min(size, from+most), size})
 		}
 	}
 	now := time.Now()
 	return drive.Each(len(parts), 2, func(i int) error {
 		p := parts[i]
-		_, err := s.cl.Import(ctx, s.project, s.instances[p.owner], bytes.NewReader(errandRecords(now, p.from, p.to)))
+		_, err := s.cl.Import(ctx, s.project, s.instances[p.owner], bytes.NewReader(errandRecords(now, p.from, p.to, p.of)))
 		return err
 	})
 }
 
-// errandRecords returns an answer of the provider's list call. The tasks of an
-// instance are spread over a year.
-func errandRecords(now time.Time, from, to int) []byte {
+// errandRecords returns an answer of the provider's list call: the tasks numbered
+// from up to to of an instance that has so many, spread over a year, in order.
+func errandRecords(now time.Time, from, to, of int) []byte {
 	var b bytes.Buffer
 	b.WriteString(`{"tasks":[`)
 	const layout = "2006-01-02T15:04:05.000Z"
@@ -232,7 +232,7 @@ func errandRecords(now time.Time, from, to int) []byte {
 		if i > from {
 			b.WriteByte(',')
 		}
-		at := now.Add(-time.Duration(i*7919%(365*86400)+1) * time.Second).UTC()
+		at := now.Add(time.Duration(i-of-1) * (365 * 24 * time.Hour / time.Duration(of))).UTC()
 		fmt.Fprintf(&b, `{"id":%q,"name":"restartInstance","status":"SUCCESS","created_at":%q,"updated_at":%q}`,
 			errand.NewID(at), at.Format(layout), at.Add(time.Second).Format(layout))
 	}

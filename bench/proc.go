@@ -27,8 +27,11 @@ type process struct {
 	about   drive.About
 }
 
-// patience is how long a driver may take for one command.
-const patience = 20 * time.Minute
+// How long a driver may take for one command, and for one that stores a history.
+const (
+	patience     = 10 * time.Minute
+	fillPatience = 3 * time.Hour
+)
 
 // startProcess starts a driver and returns once its system is ready.
 func startProcess(dir, binary string, args ...string) (*process, error) {
@@ -53,7 +56,7 @@ func startProcess(dir, binary string, args ...string) (*process, error) {
 			p.answers <- bytes.Clone(lines.Bytes())
 		}
 	}()
-	if err := p.read(&p.about); err != nil {
+	if err := p.read(&p.about, patience); err != nil {
 		return nil, errors.Join(err, p.stop())
 	}
 	if p.about.Error != "" {
@@ -62,15 +65,15 @@ func startProcess(dir, binary string, args ...string) (*process, error) {
 	return p, nil
 }
 
-func (p *process) read(v any) error {
+func (p *process) read(v any, limit time.Duration) error {
 	select {
 	case line, ok := <-p.answers:
 		if !ok {
 			return fmt.Errorf("the driver ended: %s", strings.TrimSpace(p.stderr.String()))
 		}
 		return json.Unmarshal(line, v)
-	case <-time.After(patience):
-		return fmt.Errorf("the driver has not answered within %s", patience)
+	case <-time.After(limit):
+		return fmt.Errorf("the driver has not answered within %s", limit)
 	}
 }
 
@@ -84,7 +87,11 @@ func (p *process) do(c drive.Command) (drive.Result, error) {
 		return drive.Result{}, fmt.Errorf("%w: %s", err, strings.TrimSpace(p.stderr.String()))
 	}
 	var r drive.Result
-	if err := p.read(&r); err != nil {
+	limit := patience
+	if c.Do == "fill" {
+		limit = fillPatience
+	}
+	if err := p.read(&r, limit); err != nil {
 		return r, err
 	}
 	if r.Error != "" {
