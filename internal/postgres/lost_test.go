@@ -11,10 +11,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/errandhq/errand"
+	"github.com/errandhq/errand/internal/pgtest"
 )
 
 // proxy stands between a store and its server. Once it is armed, it cuts the
@@ -207,6 +209,46 @@ func kill(t *testing.T, s *Store, done chan struct{}) {
 		if err != nil && !errors.Is(err, context.Canceled) {
 			t.Errorf("kill: %v", err)
 			return
+		}
+	}
+}
+
+// TestStandbyIsNotWaitedFor cancels the wait of a COMMIT for a synchronous
+// standby, which PostgreSQL answers with success and a warning.
+func TestStandbyIsNotWaitedFor(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs a real server")
+	}
+	t.Parallel()
+	srv := pgtest.Start(t, "fsync=off")
+	url := srv.URL(srv.Database(t, ""))
+	s := openAt(t, url)
+	register(t, s, 1)
+	srv.Exec(t, "postgres", "ALTER SYSTEM SET synchronous_standby_names = 'nobody'", "SELECT pg_reload_conf()")
+	done := make(chan error)
+	go func() {
+		_, err := submit(context.Background(), s, waiting(1, 1, "x"), "a")
+		done <- err
+	}()
+	c, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(context.Background())
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-done:
+			if !isOutcomeUnknown(err) {
+				t.Errorf("a COMMIT whose wait was cancelled gives %v", err)
+			}
+			srv.Exec(t, "postgres", "ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
+			return
+		case <-tick.C:
+			if _, err := c.Exec(t.Context(), `SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'`); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 }
