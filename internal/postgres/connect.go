@@ -20,29 +20,26 @@ const readTimeout = 35 * time.Second
 // setting is one of a session's.
 type setting struct{ name, value string }
 
-// A read that is slower than this would not be waited for. A write is never
-// cancelled by the server: where it waits for a synchronous standby, that would
-// be answered like success. What is listed has its order from an index: to collect
-// rows in the order of the disk and sort them costs as much as there is history.
-// And no statement needs another plan for other arguments: planning takes longer
-// than what is planned.
-var (
-	readSettings  = []setting{{"statement_timeout", "30s"}, {"enable_bitmapscan", "off"}, {"plan_cache_mode", "force_generic_plan"}, {"jit", "off"}}
-	//
-	// What a write reads and changes is named by keys, whatever is known of the
-	// tables' sizes: a plan that goes through one of them would be made while it is
-	// small, and kept.
-	writeSettings = []setting{
-		{"lock_timeout", "15s"},
-		{"idle_in_transaction_session_timeout", "10s"},
-		{"statement_timeout", "0"},
-		{"plan_cache_mode", "force_generic_plan"},
-		{"enable_seqscan", "off"},
-		{"enable_hashjoin", "off"},
-		{"enable_mergejoin", "off"},
-		{"jit", "off"},
-	}
-)
+// A read that is slower than this would not be waited for. What is listed has its
+// order from an index: to collect rows in the order of the disk and sort them
+// costs as much as there is history. And no statement needs another plan for other
+// arguments: planning takes longer than what is planned.
+var readSettings = []setting{{"statement_timeout", "30s"}, {"enable_bitmapscan", "off"}, {"plan_cache_mode", "force_generic_plan"}, {"jit", "off"}}
+
+// A write is never cancelled by the server: where it waits for a synchronous
+// standby, that would be answered like success. What it reads and changes is named
+// by keys, whatever the planner believes of the tables' sizes: a plan that goes
+// through one of them would be made while it is small, and kept.
+var writeSettings = []setting{
+	{"lock_timeout", "15s"},
+	{"idle_in_transaction_session_timeout", "10s"},
+	{"statement_timeout", "0"},
+	{"plan_cache_mode", "force_generic_plan"},
+	{"enable_seqscan", "off"},
+	{"enable_hashjoin", "off"},
+	{"enable_mergejoin", "off"},
+	{"jit", "off"},
+}
 
 // target is the database that a Store uses.
 type target struct {
