@@ -95,6 +95,7 @@ func (s *Store) onTask(ctx context.Context, project, id string, decide func(f *f
 			decide: func(f *flow) error {
 				r := f.tasks[k]
 				if r == nil {
+					s.spots.drop(project, id)
 					return noTask(id)
 				}
 				return decide(f, r, at)
