@@ -20,16 +20,21 @@ const readTimeout = 35 * time.Second
 // setting is one of a session's.
 type setting struct{ name, value string }
 
-// A read that is slower than this would not be waited for. What is listed has its
-// order from an index: to collect rows in the order of the disk and sort them
-// costs as much as there is history. And no statement needs another plan for other
-// arguments: planning takes longer than what is planned.
-var readSettings = []setting{{"statement_timeout", "30s"}, {"enable_bitmapscan", "off"}, {"plan_cache_mode", "force_generic_plan"}, {"jit", "off"}}
+// What is listed has its order from an index: to collect rows in the order of the
+// disk and sort them costs as much as there is history. No statement needs another
+// plan for other arguments: planning takes longer than what is planned. A read that
+// is slower than the limit would not be waited for.
+var readSettings = []setting{
+	{"statement_timeout", "30s"},
+	{"plan_cache_mode", "force_generic_plan"},
+	{"enable_bitmapscan", "off"},
+	{"jit", "off"},
+}
 
 // A write is never cancelled by the server: where it waits for a synchronous
-// standby, that would be answered like success. What it reads and changes is named
-// by keys, whatever the planner believes of the tables' sizes: a plan that goes
-// through one of them would be made while it is small, and kept.
+// standby, that would be answered like success. What a write reads and changes is
+// named by keys, whatever is known of the tables' sizes: a plan that goes through
+// one of them would be made while it is small, and kept.
 var writeSettings = []setting{
 	{"lock_timeout", "15s"},
 	{"idle_in_transaction_session_timeout", "10s"},

@@ -1,12 +1,22 @@
 package postgres
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/errandhq/errand/internal/auth"
 	"github.com/errandhq/errand/internal/storetest"
 	"github.com/errandhq/errand/internal/tasks"
 )
+
+func names(all ...[]setting) string {
+	var names []string
+	for _, s := range slices.Concat(all...) {
+		names = append(names, s.name)
+	}
+	return strings.Join(names, ",")
+}
 
 // TestPooler holds the store to its whole contract behind a PgBouncer that hands
 // connections from transaction to transaction: one that refuses the settings of
@@ -18,7 +28,7 @@ func TestPooler(t *testing.T) {
 	}
 	for name, settings := range map[string][]string{
 		"refuses": nil,
-		"loses":   {"ignore_startup_parameters = lock_timeout,idle_in_transaction_session_timeout,statement_timeout,enable_bitmapscan,plan_cache_mode,jit"},
+		"loses":   {"ignore_startup_parameters = " + names(readSettings, writeSettings)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
