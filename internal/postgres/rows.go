@@ -75,30 +75,6 @@ func (s *taskScan) scan(rows pgx.Rows, t *errand.Task) error {
 	return nil
 }
 
-// readTasks reads the rows of a listing: taskColumns, and where joined is set,
-// the id and the engine of the instance. of is what the rows do not name.
-func readTasks(rows pgx.Rows, limit int, joined bool, of errand.Task) ([]errand.Task, error) {
-	defer rows.Close()
-	var instance, engine string
-	var more []any
-	if joined {
-		more = []any{&instance, &engine}
-	}
-	s := newTaskScan(more...)
-	page := make([]errand.Task, 0, min(limit, 1000))
-	for rows.Next() {
-		t := of
-		if err := s.scan(rows, &t); err != nil {
-			return nil, err
-		}
-		if joined {
-			t.Instance, t.Engine = instance, errand.Engine(engine)
-		}
-		page = append(page, t)
-	}
-	return page, rows.Err()
-}
-
 // A whole task is read with its instance, its steps, its place and its run; the
 // row of tasks is t. A task whose instance has been forgotten is not found.
 const (
