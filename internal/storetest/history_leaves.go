@@ -179,15 +179,20 @@ func (m *pasts) importOne(t *rapid.T) {
 	now := m.tick(t)
 	x := m.task(t, m.project(t), anInstance(t))
 	x.CreatedAt = m.moment(t)
-	decide := func(old, x *errand.Task) (*errand.Event, error) {
-		if old != nil && (old.Run != nil || old.Status.Final()) {
-			return nil, errRefused
-		}
-		e, err := save(old, x)
-		e.At = now
-		return e, err
+	put := func(s tasks.Store) error {
+		return s.Put(m.ctx, []*errand.Task{clone(x)}, func(old, x *errand.Task) (*errand.Event, error) {
+			if old != nil {
+				if old.Run != nil || old.Status.Final() || old.Instance != x.Instance {
+					return nil, errRefused
+				}
+				x.CreatedAt = old.CreatedAt // as it is of the same task
+			}
+			e, err := save(old, x)
+			e.At = now
+			return e, err
+		})
 	}
-	m.same(t, "Put", m.store.Put(m.ctx, []*errand.Task{x}, decide), m.oracle.Put(m.ctx, []*errand.Task{x}, decide))
+	m.same(t, "Put", put(m.store), put(m.oracle))
 }
 
 func (m *pasts) deleteOne(t *rapid.T) {
