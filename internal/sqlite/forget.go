@@ -8,9 +8,16 @@ import (
 )
 
 const (
-	forgetBatch = 500             // tasks in one transaction
+	forgetBatch = 200             // tasks in one transaction
 	forgetLogs  = 8 << 20         // bytes of their logs, about
 	forgetRetry = 5 * time.Second // after a failure, such as a full disk
+)
+
+// What is removed of an instance: first what has not ended, and of each lane its
+// last task first, so that the marks of those that are left stay right.
+const (
+	unfinishedOf = `SELECT created_at, id, project_key FROM live INDEXED BY live_lane WHERE scope = ? ORDER BY lane DESC, running, run_at DESC, id DESC LIMIT ? + 0`
+	tasksOf      = `SELECT created_at, id, project_key FROM tasks WHERE scope = ? ORDER BY created_at, id LIMIT ? + 0`
 )
 
 // forget removes the tasks of forgotten instances, those of earlier runs first.
@@ -52,13 +59,19 @@ func (s *Store) forgetSome() (more bool, err error) {
 		}
 		var times []int64
 		var ids []string
-		err = t.rows(`SELECT created_at, id, project_key FROM tasks WHERE scope = ? ORDER BY created_at, id LIMIT ?`, func(st *sqlite.Stmt) error {
-			times, ids = append(times, st.ColumnInt64(0)), append(ids, st.ColumnText(1))
-			p.project = st.ColumnInt64(2)
-			return nil
-		}, p.scope, forgetBatch)
-		if err != nil {
-			return err
+		var unfinished bool
+		for _, query := range [...]string{unfinishedOf, tasksOf} {
+			err = t.rows(query, func(st *sqlite.Stmt) error {
+				times, ids = append(times, st.ColumnInt64(0)), append(ids, st.ColumnText(1))
+				p.project = st.ColumnInt64(2)
+				return nil
+			}, p.scope, forgetBatch)
+			if err != nil {
+				return err
+			}
+			if unfinished = query == unfinishedOf && len(ids) > 0; unfinished {
+				break
+			}
 		}
 		logs := int64(0)
 		for i, id := range ids {
@@ -73,7 +86,7 @@ func (s *Store) forgetSome() (more bool, err error) {
 				return nil
 			}
 		}
-		if len(ids) < forgetBatch {
+		if len(ids) < forgetBatch && !unfinished {
 			return t.exec(`DELETE FROM forgotten WHERE scope = ?`, p.scope)
 		}
 		return nil

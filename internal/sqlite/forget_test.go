@@ -2,9 +2,11 @@ package sqlite
 
 import (
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/errandhq/errand"
+	"github.com/errandhq/errand/internal/tasks"
 )
 
 // waitForgotten returns once nothing is left of forgotten instances. It takes
@@ -177,4 +179,73 @@ func TestListOfInstanceForgottenMeanwhile(t *testing.T) {
 	if err != nil || p.Total != 1 || len(p.Tasks) != 1 {
 		t.Errorf("listing of another instance: %+v, %v", p, err)
 	}
+}
+
+// TestForgottenWorkIsNotGivenOut looks at the time between the moment in which an
+// instance is forgotten and the one in which the last of its tasks is removed.
+func TestForgottenWorkIsNotGivenOut(t *testing.T) {
+	t.Parallel()
+	s := openNew(t)
+	register(t, s, 1, 2)
+	const many = forgetBatch + 20
+	for n := range many {
+		x := waitingTask(1, n)
+		if n%3 == 0 {
+			x.Run.Lane = ""
+		}
+		mustSubmit(t, s, x)
+	}
+	other := waitingTask(2, many)
+	mustSubmit(t, s, other)
+	err := s.w.do(t.Context(), func(tx *tx) error { // as DeleteInstance does, but it tells nobody
+		e, err := tx.instance(testProject, instanceID(1))
+		if err != nil {
+			return err
+		}
+		if err := tx.exec(`INSERT INTO forgotten VALUES (?, ?)`, e.scope, e.grp); err != nil {
+			return err
+		}
+		return tx.exec(`DELETE FROM instances WHERE scope = ?`, e.scope)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	look := func() {
+		t.Helper()
+		at := noon.AddDate(1, 0, 0)
+		for _, w := range []tasks.Want{{Project: testProject}, {}, {Operations: []string{other.Operation}}, {Project: testProject, Operations: []string{other.Operation}}} {
+			w.Now, w.Limit = at, 1
+			var offered []string
+			_, _, err := s.Take(t.Context(), w, func(x *errand.Task) (*errand.Event, error) {
+				offered = append(offered, x.ID)
+				return nil, nil
+			})
+			if err != nil || !slices.Equal(offered, []string{other.ID}) {
+				t.Errorf("take %+v is offered %v, %v; want the one task of the other instance", w, offered, err)
+			}
+		}
+		var seen []string
+		n, next, err := s.Sweep(t.Context(), at, 1, func(x *errand.Task) (*errand.Event, error) {
+			seen = append(seen, x.ID)
+			return nil, nil
+		})
+		if err != nil || n != 1 || !slices.Equal(seen, []string{other.ID}) || !next.Equal(other.Run.Due) {
+			t.Errorf("sweep looks at %v, next at %v, %v; want the one task of the other instance, at %v", seen, next, err, other.Run.Due)
+		}
+		checkLive(t, s)
+		checkCounts(t, s)
+	}
+	look()
+	for more := true; more; {
+		if more, err = s.forgetSome(); err != nil {
+			t.Fatal(err)
+		}
+		look()
+	}
+	_ = s.snapshot(t.Context(), func(c *conn) error {
+		if n := c.mustCount(t, `SELECT (SELECT count(*) FROM tasks) + (SELECT count(*) FROM live) + (SELECT count(*) FROM forgotten)`); n != 2 {
+			t.Errorf("%d rows are left, want the other task and its run", n)
+		}
+		return nil
+	})
 }

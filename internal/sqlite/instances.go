@@ -129,7 +129,8 @@ func (s *Store) Instances(ctx context.Context, project string, offset, limit int
 }
 
 // DeleteInstance implements tasks.Store. One transaction takes the instance out
-// of every reader's sight; its tasks are removed after that in the background.
+// of every reader's sight, and of those who look for work; its tasks are removed
+// after that in the background.
 func (s *Store) DeleteInstance(ctx context.Context, project, id string) error {
 	err := s.w.do(ctx, func(t *tx) error {
 		e, err := t.instance(project, id)
@@ -140,15 +141,6 @@ func (s *Store) DeleteInstance(ctx context.Context, project, id string) error {
 		t.changed = append(t.changed, e.scope)
 		if err := t.exec(`INSERT INTO forgotten (scope, grp) VALUES (?, ?)`, e.scope, e.grp); err != nil {
 			return err
-		}
-		// What has not ended is not to be run, and nobody is to be told of it.
-		for _, query := range [...]string{
-			`DELETE FROM secrets WHERE project_key = ?1 AND id IN (SELECT id FROM live WHERE scope = ?2)`,
-			`DELETE FROM live WHERE project_key = ?1 AND scope = ?2`,
-		} {
-			if err := t.exec(query, e.project, e.scope); err != nil {
-				return err
-			}
 		}
 		if err := t.exec(`DELETE FROM scopes WHERE id = ?`, e.scope); err != nil {
 			return err

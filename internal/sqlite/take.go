@@ -17,9 +17,9 @@ import (
 // What may be taken of one operation, or of any, in one project, or in all. The
 // operation is part of the key, so that what waits for another worker costs who
 // asks nothing, however much it is. The engines are an empty list where any will
-// do.
+// do. What was forgotten and is still being removed is passed over.
 const (
-	fits     = ` AND ready = 1 AND (?3 = '' OR engine IN (SELECT value FROM json_each(?3)))`
+	fits     = ` AND ready = 1` + notForgotten + ` AND (?3 = '' OR engine IN (SELECT value FROM json_each(?3)))`
 	inTime   = fits + ` AND run_at <= ?4 ORDER BY run_at, id LIMIT ?5 + 0`
 	tooEarly = fits + ` AND run_at > ?4 ORDER BY run_at, id LIMIT ?5 + 0`
 	which    = `SELECT project_key, id, run_at FROM live INDEXED BY `
@@ -103,8 +103,9 @@ func (c *conn) moreAt(w wanted) (time.Time, error) {
 
 // What is due, and what waits in a lane.
 const (
-	firstDue = `SELECT due FROM live ORDER BY due LIMIT 1`
-	overdue  = `SELECT project_key, id FROM live WHERE due <= ? ORDER BY due, id LIMIT ? + 0`
+	notForgotten = ` AND scope NOT IN (SELECT scope FROM forgotten)`
+	firstDue     = `SELECT due FROM live WHERE 1` + notForgotten + ` ORDER BY due LIMIT 1`
+	overdue      = `SELECT project_key, id FROM live WHERE due <= ?` + notForgotten + ` ORDER BY due, id LIMIT ? + 0`
 
 	laneOf   = `SELECT project_key, id FROM live WHERE scope = ? AND lane = ? ORDER BY running DESC, run_at, id LIMIT ? + 0`
 	laneSize = `SELECT count(*) FROM live WHERE scope = ? AND lane = ?`
