@@ -80,7 +80,7 @@ const secret = "correct-horse"
 func TestOpenRefuses(t *testing.T) {
 	t.Parallel()
 	srv := realServer(t)
-	srv.Exec(t, "postgres", "CREATE ROLE guest LOGIN", "CREATE ROLE locked NOLOGIN")
+	srv.Exec(t, "postgres", "DROP ROLE IF EXISTS guest, locked", "CREATE ROLE guest LOGIN", "CREATE ROLE locked NOLOGIN")
 	of := func(db, user, more string) string {
 		u := url.URL{Scheme: "postgres", User: url.UserPassword(user, secret), Host: fmt.Sprintf("127.0.0.1:%d", srv.Port), Path: db}
 		return u.String() + "?sslmode=disable" + more
