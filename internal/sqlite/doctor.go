@@ -50,11 +50,10 @@ func OpenPatient(path string) (*Patient, error) {
 	if p.lock, err = lock(path); err != nil {
 		return nil, err
 	}
-	if p.c, err = connect(path); err != nil {
+	if p.c, err = connect(path, wholeFile); err != nil {
 		return nil, errors.Join(cannotOpen(path, err), p.lock.Close())
 	}
-	// A history may be larger than memory is, and so may what is sorted of it.
-	if p.other, err = connect(path, `PRAGMA query_only = ON; PRAGMA temp_store = FILE`); err != nil {
+	if p.other, err = connect(path, wholeFile, `PRAGMA query_only = ON`); err != nil {
 		return nil, errors.Join(cannotOpen(path, err), p.c.Close(), p.lock.Close())
 	}
 	return p, nil

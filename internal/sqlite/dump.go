@@ -68,6 +68,10 @@ func DumpTarget(path string) (*Dump, error) {
 	return d, nil
 }
 
+// wholeFile is for connections that read all of a file, once: mapped, all of it
+// would seem to be memory of this process.
+const wholeFile = `PRAGMA mmap_size = 0; PRAGMA cache_size = -32768; PRAGMA temp_store = FILE`
+
 // openDump opens the file for this process alone, with the schema up to date.
 func openDump(path string) (*Dump, error) {
 	files, err := fs.Sub(migrations, "migrations")
@@ -85,7 +89,7 @@ func openDump(path string) (*Dump, error) {
 	if d.lock, err = lock(path); err != nil {
 		return nil, err
 	}
-	if d.c, err = connect(path); err != nil {
+	if d.c, err = connect(path, wholeFile); err != nil {
 		return nil, errors.Join(cannotOpen(path, err), d.lock.Close())
 	}
 	if err := migrate(d.c, path, steps); err != nil {

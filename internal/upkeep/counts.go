@@ -37,7 +37,8 @@ func countStreams() []string {
 		`SELECT grp, created_at FROM tasks ORDER BY grp, created_at`,
 	}
 	for _, l := range levels {
-		queries = append(queries, fmt.Sprintf(`SELECT scope, bucket, n FROM counts WHERE level = %d ORDER BY scope, bucket`, l))
+		// Written like this, the order is plainly that of the primary key.
+		queries = append(queries, fmt.Sprintf(`SELECT scope, bucket, n FROM counts WHERE level + 0 = %d ORDER BY scope, level, bucket`, l))
 	}
 	return queries
 }
