@@ -83,7 +83,7 @@ func BenchmarkSubmit(b *testing.B) {
 // BenchmarkRun claims tasks that wait and finishes them: one by one, and fifty
 // at once.
 func BenchmarkRun(b *testing.B) {
-	const instances = 2000
+	const instances = 200
 	for _, batch := range []int{1, 50} {
 		b.Run(fmt.Sprint("by", batch), func(b *testing.B) {
 			s := durable(b, instances)
