@@ -155,7 +155,7 @@ func TestUsage(t *testing.T) {
 		{"serve extra", exitUsage, "see `errand serve --help`"},
 		{"serve --nonsense", exitUsage, "see `errand serve --help`"},
 		{"version -o xml", exitUsage, "text, json"},
-		{"serve --db=postgres://x", exitUsage, "sqlite:PATH"},
+		{"serve --db=mysql://x", exitUsage, "sqlite:PATH"},
 		{"serve --db=sqlite:/nonexistent/dir/errand.db", exitFailure, "/nonexistent/dir"},
 		{"serve --listen=nowhere", exitUsage, "HOST:PORT"},
 		{"config --log-level=loud", exitUsage, "debug, info, warn or error"},

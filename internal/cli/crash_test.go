@@ -161,9 +161,11 @@ func (c *crashTest) storm(t *testing.T, round int, enough int64, how func()) (ac
 	defer cancel()
 	cl := c.client(t)
 	var count atomic.Int64
+	var killing atomic.Bool
 	kill := sync.OnceFunc(func() {
+		killing.Store(true)
 		how()
-		cancel() // nobody tries again
+		cancel()
 	})
 	var clients sync.WaitGroup
 	mine := make([][]*crashImport, crashClients)
@@ -174,9 +176,12 @@ func (c *crashTest) storm(t *testing.T, round int, enough int64, how func()) (ac
 				mine[n] = append(mine[n], x)
 				_, err := cl.Import(ctx, c.project(), x.instance, strings.NewReader(x.body))
 				x.acked = err == nil
-				if err != nil && ctx.Err() == nil {
+				if err != nil && !killing.Load() {
 					t.Errorf("import before the kill: %v", err)
 					kill()
+				}
+				if err != nil {
+					return // nobody tries again
 				}
 				if x.acked && count.Add(1) >= enough {
 					kill()

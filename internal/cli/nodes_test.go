@@ -99,9 +99,14 @@ func TestNodes(t *testing.T) {
 		})
 	}
 	runSteps(t, other, []step{{args: "instance show $I", out: `r1`}})
-	for _, node := range []*background{a, b} {
+	for _, node := range []*background{a, b} { // the second one without a database
 		if code := node.stop(); code != exitOK {
 			t.Errorf("stop: exit code %d: %s", code, node.stderr)
+		}
+		if node == a {
+			if err := pg.Kill(); err != nil {
+				t.Error(err)
+			}
 		}
 		if log := node.stderr.String() + node.stdout.String(); strings.Contains(log, "pw-value") || strings.Contains(node.stderr.String(), env["HUAWEICLOUD_SDK_SK"]) {
 			t.Errorf("a secret was printed: %s", log)
