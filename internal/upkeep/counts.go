@@ -52,6 +52,17 @@ type countReader struct {
 	more  bool
 	run   cell // what the tasks seen last add up to
 	wrong func(wrongCell) error
+	finer *countReader // of the next smaller buckets; nil for the smallest
+}
+
+// report tells of a wrong count, after those of the buckets in it.
+func (c *countReader) report(at cell, want, have int64) error {
+	if c.finer != nil {
+		if err := c.finer.skip(cell{at.scope, (at.bucket + 1) << fanout, 0}); err != nil {
+			return err
+		}
+	}
+	return c.wrong(wrongCell{c.level, at.scope, at.bucket, want, have})
 }
 
 func (c *countReader) advance() error {
@@ -98,13 +109,13 @@ func (c *countReader) flush() error {
 	if have == c.run.n {
 		return nil
 	}
-	return c.wrong(wrongCell{c.level, c.run.scope, c.run.bucket, c.run.n, have})
+	return c.report(c.run, c.run.n, have)
 }
 
 // skip passes over counts before a cell: no task is in them.
 func (c *countReader) skip(to cell) error {
 	for c.more && c.head.compare(to) < 0 {
-		if err := c.wrong(wrongCell{c.level, c.head.scope, c.head.bucket, 0, c.head.n}); err != nil {
+		if err := c.report(c.head, 0, c.head.n); err != nil {
 			return err
 		}
 		if err := c.advance(); err != nil {
@@ -129,6 +140,9 @@ func (v *visit) eachWrongCount(ctx context.Context, wrong func(wrongCell) error)
 		var readers []*countReader
 		for i, l := range levels {
 			r := &countReader{level: l, next: all[2+i], wrong: wrong}
+			if i > 0 {
+				r.finer = readers[i-1]
+			}
 			if err := r.advance(); err != nil {
 				return err
 			}
