@@ -145,13 +145,13 @@ func TestPage(t *testing.T) {
 		"| 100,000 | 40.0 ms | 80.0 ms | 40.0 ms | – | 20 |\n",
 		"| Errand, SQLite | 10 MB | 20 MB | – | – | 0.0 % | – | 9.00 ms |\n", "| River, PostgreSQL | 10 MB | 20 MB | – | – | 0.0 % | 12 | 9.00 ms |\n",
 		"**Temporal dev server**: it could not be built or started here: no compiler\n",
-		"- **Errand, SQLite, submissions with 16 clients**: 1,000/s; River, PostgreSQL 3,000/s. Why: ",
+		"- **submissions with 16 clients**: Errand, SQLite 1,000/s. Better: River, PostgreSQL 3,000/s. Why: ",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the page lacks %q:\n%s", want, b.String())
 		}
 	}
-	if strings.Contains(b.String(), "a page with its total of the longest history**") {
+	if strings.Contains(b.String(), "**a page with its total of the longest history**") {
 		t.Error("what is won is counted as lost")
 	}
 	lines := strings.Split(b.String(), "\n")
@@ -166,6 +166,28 @@ func TestPage(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+func TestLosses(t *testing.T) {
+	t.Parallel()
+	r := sample()
+	all := allPeers()
+	at := func(p *peer, rate int) *figures {
+		return &figures{peer: p, submit: map[int][]drive.Result{16: {{Count: rate, Seconds: 1}}}}
+	}
+	r.peers = []*figures{at(all[0], 1000), at(all[1], 500), at(all[2], 800), at(all[5], 3000), at(all[4], 520)}
+	var b strings.Builder
+	r.losses(&b)
+	want := "- **submissions with 16 clients**: Errand, SQLite 1,000/s, Errand, PostgreSQL 500/s. " +
+		"Better: River, PostgreSQL 800/s (than Errand, PostgreSQL); Asynq, Redis everysec (not synced) 3,000/s. Why: "
+	if !strings.Contains(b.String(), want) || strings.Count(b.String(), "- **") != 1 {
+		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+	r.peers = r.peers[:2]
+	b.Reset()
+	if r.losses(&b); !strings.Contains(b.String(), "In nothing") {
+		t.Errorf("without peers: %s", b.String())
 	}
 }
 

@@ -22,13 +22,12 @@ func buildErrand(ctx context.Context, e *environment) (string, error) {
 		if _, err := tool(ctx, "..", "go", "build", "-trimpath", "-ldflags=-s -w", "-o", bin, "./cmd/errand"); err != nil {
 			return "", err
 		}
-		e.errand = bin
+		e.errand, e.revision = bin, "of this tree"
+		if revision, err := tool(ctx, "..", "git", "describe", "--tags", "--always", "--dirty"); err == nil {
+			e.revision = revision
+		}
 	}
-	revision, err := tool(ctx, "..", "git", "describe", "--tags", "--always", "--dirty")
-	if err != nil {
-		return "of this tree", nil
-	}
-	return revision, nil
+	return e.revision, nil
 }
 
 func buildErrandOnPostgres(ctx context.Context, e *environment) (string, error) {

@@ -79,7 +79,7 @@ func (p panel) draw(b *strings.Builder, peers []*figures, y int) int {
 	for _, f := range peers {
 		v := p.of(f)
 		class := "b"
-		if strings.HasPrefix(f.peer.id, "errand-") {
+		if f.peer.ours() {
 			class = "e"
 		}
 		if f.peer.unsynced {

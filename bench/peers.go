@@ -35,6 +35,7 @@ type environment struct {
 	bin      string // in it, what was built
 	self     string // this binary
 	errand   string
+	revision string // of the tree that it was built from
 	temporal string
 	river    string // its driver on SQLite
 	bullmq   string // directory of its driver

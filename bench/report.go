@@ -94,7 +94,7 @@ in the directory bench ("make bench-peers"). Nothing here is a test: repeat it o
   HTTP, no authentication, no record of who did what. Their figures are what an application gets that links the library;
   an API of its own would come on top. Errand cannot be had without its API, so there is no such figure for it.
 - Not every "submitted" is equally safe: the tables say what is synced to disk before the answer, and what is not.
-- Every submission carries the same 52 bytes or so, every handler does nothing. Tasks are spread over 256 owners.
+- Every submission carries the same 55 bytes or so, every handler does nothing. Tasks are spread over 256 owners.
 - What takes less than a few milliseconds varies by a third from run to run; ratios vary less.
 
 `)
