@@ -127,7 +127,6 @@ func (s *Store) flush() {
 			return
 		}
 		s.serve(ops)
-		s.group.free(ops)
 	}
 }
 
@@ -217,6 +216,9 @@ func (s *Store) serve(ops []*op) {
 			s.serve(ops[i : i+1])
 		}
 		return
+	}
+	if !ops[0].alone { // before anybody is answered: who asks next must not be passed over
+		s.group.free(ops)
 	}
 	for _, o := range ops {
 		if err != nil {

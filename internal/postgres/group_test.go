@@ -176,3 +176,22 @@ func TestWritesFindRowsByKeys(t *testing.T) {
 		}
 	}
 }
+
+// TestTakeAfterSubmit has one caller take what it has just submitted: by then its
+// lock is free.
+func TestTakeAfterSubmit(t *testing.T) {
+	t.Parallel()
+	s := openNew(t)
+	register(t, s, 1)
+	for n := range 100 {
+		for k := range 2 { // what is passed over is noticed only beside something that is not
+			if _, err := submit(t.Context(), s, waiting(1, 1+2*n+k, ""), ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, _, err := s.Take(t.Context(), tasks.Want{Project: testProject, Operations: []string{"EXTEND"}, Now: noon, Limit: 5}, claiming)
+		if err != nil || len(got) != 2 {
+			t.Fatalf("took %d of 2: %v", len(got), err)
+		}
+	}
+}
