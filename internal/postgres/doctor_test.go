@@ -45,7 +45,7 @@ func TestPatient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	storetest.Fill(t, s, 300)
+	storetest.Fill(t, s, 60)
 	closeStore(t, s)
 	storetest.RunPatient(t, func(t *testing.T) (upkeep.Patient, func(...string)) {
 		name := srv.Database(t, full)
@@ -88,7 +88,7 @@ func TestCountsAreMendedBesideWriters(t *testing.T) {
 	db := newDatabase(t)
 	url := realServer(t).URL(db)
 	s := openAt(t, url)
-	storetest.Fill(t, s, 300)
+	storetest.Fill(t, s, 60)
 	p := patient(t, url)
 	ctx, stop := context.WithCancel(t.Context())
 	wrote := make(chan int)

@@ -85,7 +85,7 @@ func TestCopyIsResumed(t *testing.T) {
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	url := realServer(t).URL(newDatabase(t))
-	from := lite(t, 1000)
+	from := lite(t, 400)
 	runs := 0
 	for done := false; !done; runs++ {
 		to := dumpTarget(t, url)
@@ -94,7 +94,7 @@ func TestCopyIsResumed(t *testing.T) {
 			wantDumpError(t, err, errand.Conflict, "another copy is writing")
 		}
 		ctx, stop := context.WithCancel(t.Context())
-		r, err := upkeep.Copy(ctx, from, &cut{to, 1 + random.IntN(40), stop}, upkeep.Options{Batch: 50})
+		r, err := upkeep.Copy(ctx, from, &cut{to, 1 + random.IntN(12), stop}, upkeep.Options{Batch: 50})
 		stop()
 		if done = err == nil; done {
 			if !r.Equal || !r.Resumed {

@@ -37,7 +37,7 @@ func duplicate(t *testing.T, path string) string {
 
 func TestPatient(t *testing.T) {
 	t.Parallel()
-	full := filled(t, 300)
+	full := filled(t, 40)
 	storetest.RunPatient(t, func(t *testing.T) (upkeep.Patient, func(...string)) {
 		p := patient(t, duplicate(t, full))
 		return p, func(all ...string) {
@@ -107,7 +107,7 @@ func TestPatientOfAnotherTime(t *testing.T) {
 
 func TestPatientThatIsDamaged(t *testing.T) {
 	t.Parallel()
-	path := filled(t, 3000)
+	path := filled(t, 1000)
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

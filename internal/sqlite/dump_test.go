@@ -60,7 +60,7 @@ func wantDumpError(t *testing.T, err error, kind errand.Kind, why string) {
 
 func TestCopy(t *testing.T) {
 	t.Parallel()
-	from := source(t, filled(t, 2000))
+	from := source(t, filled(t, 500))
 	path := filepath.Join(t.TempDir(), "copy.db")
 	to := target(t, path)
 	phases := map[string]int64{}
@@ -73,8 +73,8 @@ func TestCopy(t *testing.T) {
 		rows[s.Table] = s.Rows
 	}
 	for table, least := range map[string]int64{
-		"access_keys": 3, "checks": 1, "counts": 100, "durations": 1, "events": 2010, "instances": 4, "live": 8, "projects": 2, "roles": 6,
-		"runs": 2, "scheduled": 2, "scopes": 7, "secrets": 2, "submit_keys": 1, "task_log": 2, "tasks": 2010, "tokens": 3, "users": 3,
+		"access_keys": 3, "checks": 1, "counts": 100, "durations": 1, "events": 510, "instances": 4, "live": 8, "projects": 2, "roles": 6,
+		"runs": 2, "scheduled": 2, "scopes": 7, "secrets": 2, "submit_keys": 1, "task_log": 2, "tasks": 510, "tokens": 3, "users": 3,
 	} {
 		if rows[table] < least {
 			t.Errorf("%d rows of table %s were copied, want %d at least", rows[table], table, least)
@@ -138,13 +138,13 @@ func TestCopyIsResumed(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	full := filled(t, 1000)
+	full := filled(t, 400)
 	path := filepath.Join(t.TempDir(), "copy.db")
 	runs := 0
 	for done := false; !done; runs++ {
 		from, to := source(t, full), target(t, path)
 		ctx, stop := context.WithCancel(t.Context())
-		r, err := upkeep.Copy(ctx, from, &cut{to, 1 + random.IntN(40), stop}, upkeep.Options{Batch: 50})
+		r, err := upkeep.Copy(ctx, from, &cut{to, 1 + random.IntN(12), stop}, upkeep.Options{Batch: 50})
 		stop()
 		if done = err == nil; done {
 			if !r.Equal || !r.Resumed {
@@ -177,11 +177,11 @@ func TestCopyIsResumed(t *testing.T) {
 // A source that went on working between two runs is copied as it is now.
 func TestCopyOfASourceThatChanged(t *testing.T) {
 	t.Parallel()
-	full := filled(t, 500)
+	full := filled(t, 300)
 	path := filepath.Join(t.TempDir(), "copy.db")
 	from, to := source(t, full), target(t, path)
 	ctx, stop := context.WithCancel(t.Context())
-	if _, err := upkeep.Copy(ctx, from, &cut{to, 30, stop}, upkeep.Options{Batch: 50}); !errors.Is(err, errCut) {
+	if _, err := upkeep.Copy(ctx, from, &cut{to, 25, stop}, upkeep.Options{Batch: 50}); !errors.Is(err, errCut) {
 		t.Fatal(err)
 	}
 	if err := from.Close(); err != nil {
