@@ -73,7 +73,7 @@ func newStack(t *testing.T) *stack {
 	router := &wire.Router{
 		Auth: who, Instance: svc.Instance, Default: dms.Name, Identity: iam.New(dir, who),
 		Families: []*wire.Family{dms.NewFamily(svc, catalog.Builtin(), dms.Options{}, who), dcs.NewFamily(svc, dcs.Options{}, who)},
-		Native:   native.New(native.Deps{Tasks: svc, Directory: dir, Auth: who, Now: time.Now, Store: store, BackupDir: filepath.Dir(path),
+		Native: native.New(native.Deps{Tasks: svc, Directory: dir, Auth: who, Now: time.Now, Store: store, BackupDir: filepath.Dir(path),
 			History: tasks.NewRetention(store, func(context.Context) ([]string, error) { return []string{s.first.Project.ID}, nil }, time.Now, tasks.RetentionOptions{})}),
 	}
 	h := server.New(server.Options{

@@ -34,7 +34,9 @@ func TestVersion(t *testing.T) {
 	}
 	task := errand.Task{ID: "00000000000000000000000000000001", JobID: "00000000000000000000000000000001", Project: testProject, Instance: instanceID(1),
 		Operation: "EXTEND", Status: errand.Running, CreatedAt: noon, UpdatedAt: noon, Origin: &errand.Origin{Status: "EXECUTING"}}
-	event := func(*errand.Task) (*errand.Event, error) { return &errand.Event{Act: errand.ActImported, At: noon}, nil }
+	event := func(*errand.Task) (*errand.Event, error) {
+		return &errand.Event{Act: errand.ActImported, At: noon}, nil
+	}
 	put := func(x errand.Task, save bool) func() error {
 		return func() error {
 			return s.Put(ctx, []*errand.Task{&x}, func(_, _ *errand.Task) (*errand.Event, error) {
