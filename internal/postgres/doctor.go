@@ -176,7 +176,7 @@ func (p *Patient) schema(ctx context.Context) (upkeep.Finding, bool, error) {
 	if len(missing) > 0 {
 		slices.Sort(missing)
 		f.Severity, f.Count, f.Example = upkeep.Bad, int64(len(missing)), strings.Join(missing, ", ")
-		f.Act = "make them again as docs and migrations say, or restore a backup"
+		f.Act = "make them again as the migrations do, or restore a backup"
 	}
 	return f, usable, nil
 }

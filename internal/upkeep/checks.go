@@ -67,8 +67,8 @@ func checks() []check {
 		remove("roles-of-users", Warn, "roles of users who are gone", "roles", "user_id, project", "user_id", noUser),
 		remove("keys-of-users", Warn, "access keys of users who are gone", "access_keys", "access", "access", noUser),
 		remove("tokens-of-users", Warn, "tokens of users who are gone", "tokens", "hash", "user_id", noUser),
-		count("roles-of-projects", Warn, "roles in projects that are gone", "roles", "user_id", noProject, "give these users other roles: `errand user role`"),
-		count("keys-of-projects", Warn, "access keys of projects that are gone", "access_keys", "access", noProject, "remove them with `errand key delete`"),
+		count("roles-of-projects", Warn, "roles in projects that are gone", "roles", "user_id", noProject, "give these users other roles with `errand user set`"),
+		count("keys-of-projects", Warn, "access keys of projects that are gone", "access_keys", "access", noProject, "end them with `errand key revoke`"),
 		count("instances-of-projects", Warn, "instances of projects that are gone", "instances", "id", noProject, "restore a backup: nobody can see these"),
 	}
 }
