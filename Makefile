@@ -41,7 +41,7 @@ check: ## formatting, go vet, staticcheck
 
 .PHONY: unit
 unit: ## unit tests with the race detector (needs a C compiler)
-	$(GO) test -race -shuffle=on ./...
+	$(GO) test -race -shuffle=on -timeout 30m ./...
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME

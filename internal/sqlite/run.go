@@ -8,13 +8,6 @@ import (
 	"github.com/errandhq/errand/internal/stored"
 )
 
-func zeroOrMicro(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return micro(t)
-}
-
 func zeroOrAt(us int64) time.Time {
 	if us == 0 {
 		return time.Time{}
