@@ -60,7 +60,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	o := options{Rounds: *rounds, Seconds: *seconds, Idle: 8, Clients: []int{1, 16, 64}, Workers: []int{16, 64}, Drain: 3000}
+	o := options{Rounds: *rounds, Seconds: *seconds, Idle: 10, Clients: []int{1, 16, 64}, Workers: []int{16, 64}, Drain: 3000}
 	if *quick {
 		o = options{Rounds: 1, Seconds: 0.2, Idle: 0.5, Clients: []int{1, 16}, Workers: []int{16}, Drain: 200}
 		*sizes = cmp.Or(*sizes, "1k")

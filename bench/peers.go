@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"time"
 )
 
 // peer is one of those that are compared, with what has to be said of it.
@@ -47,6 +48,7 @@ type instance struct {
 	*process
 	databasePIDs func() []int                             // nil: it has no database process
 	queries      func(ctx context.Context) (int64, error) // that its database has answered; nil: nobody counts
+	late         time.Duration                            // that queries are counted
 	settle       func(ctx context.Context) error          // after a history was stored; nil: nothing to do
 	stopDatabase func() error
 }
@@ -186,6 +188,7 @@ func onDatabase(ctx context.Context, e *environment, dir string, fresh bool, sta
 		process:      p,
 		databasePIDs: func() []int { return family(e.pg.cmd.Process.Pid) },
 		queries:      func(ctx context.Context) (int64, error) { return e.pg.transactions(ctx, name) },
+		late:         11 * time.Second, // connections that are idle hand in what they counted every ten seconds
 		settle:       func(ctx context.Context) error { return e.pg.query(ctx, name, "VACUUM ANALYZE", nil) },
 	}, nil
 }

@@ -246,7 +246,7 @@ func (r *report) growth(b *strings.Builder) {
 }
 
 func (r *report) footprints(b *strings.Builder) {
-	b.WriteString("## What it takes\n\nAnonymous memory (without files and shared memory) with 16 workers waiting, and after all loads; processor and database queries while nothing happens, watched once for eight seconds. " +
+	b.WriteString("## What it takes\n\nAnonymous memory (without files and shared memory) with 16 workers waiting, and after all loads; processor and database queries while nothing happens, watched once for ten seconds. " +
 		"Of Errand and Temporal it is the server, of the libraries the process that they live in, which also makes the load here. " +
 		"Start is until it answers, on the longest history that was listed; of a library until it is connected and its schema checked, without the start of a process.\n\n")
 	t := &table{head: []string{"", "memory idle", "after load", "its database idle", "after load", "processor idle", "queries/s idle", "start"}}

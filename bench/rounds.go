@@ -206,7 +206,7 @@ func (i *instance) rest(ctx context.Context, o options) (idleFigures, error) {
 		return n, err
 	}
 	pause := time.Duration(o.Idle * float64(time.Second))
-	time.Sleep(max(pause/4, 1500*time.Millisecond)) // PostgreSQL counts up to a second late
+	time.Sleep(time.Second + i.late)
 	before, err := count()
 	if err != nil {
 		return f, err
