@@ -197,11 +197,7 @@ type benchStore interface {
 
 func openBenchStore(dir string) (benchStore, error) {
 	if *benchDB != "" {
-		s, err := postgres.Open(context.Background(), *benchDB, postgres.Options{})
-		if err != nil {
-			return nil, err
-		}
-		return any(s).(benchStore), nil
+		return postgres.Open(context.Background(), *benchDB, postgres.Options{})
 	}
 	return sqlite.Open(filepath.Join(dir, "errand.db"), sqlite.Options{})
 }
