@@ -253,7 +253,7 @@ func (h *benchServer) fill(b *testing.B) {
 		b.Logf("%d tasks over %d instances made in %v", *benchTasks, benchInstances, time.Since(began).Round(time.Second))
 	}
 	for i := range 100 {
-		p, err := h.svc.List(ctx, h.importPrincipal, errand.Filter{Project: h.project, Instance: benchInstance(1 + i*7), Limit: 1, Offset: i % 10})
+		p, err := h.svc.List(ctx, h.importPrincipal, errand.Filter{Project: h.project, Instance: benchInstance(1 + i*7), Limit: 1, Offset: i % 8})
 		if err != nil || len(p.Tasks) != 1 {
 			b.Fatalf("list: %v", err)
 		}
