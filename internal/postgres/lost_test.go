@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/errandhq/errand"
 	"github.com/errandhq/errand/internal/pgtest"
@@ -26,6 +27,7 @@ type proxy struct {
 	l      net.Listener
 	server string
 	answer atomic.Pointer[string] // the command tag to look for
+	says   []byte                 // instead of that answer
 	wg     sync.WaitGroup
 }
 
@@ -74,6 +76,7 @@ func (p *proxy) pass(client net.Conn) {
 	for {
 		n, err := srv.Read(buf)
 		if tag := p.answer.Load(); tag != nil && bytes.Contains(buf[:n], []byte(*tag+"\x00")) && p.answer.CompareAndSwap(tag, nil) {
+			_, _ = client.Write(p.says)
 			return
 		}
 		if err != nil {
@@ -127,6 +130,29 @@ func TestConnectionIsCut(t *testing.T) {
 	}
 	checkCounts(t, s)
 	checkLive(t, s)
+}
+
+// TestPoolerLosesServer has a pooler say that it lost its server when COMMIT was
+// done but not answered: that is not a failure to be tried again.
+func TestPoolerLosesServer(t *testing.T) {
+	t.Parallel()
+	p := newProxy(t, realServer(t).Port)
+	p.says, _ = (&pgproto3.ErrorResponse{
+		Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: "08P01", Message: "server conn crashed?",
+	}).Encode(nil)
+	s := openAt(t, p.url(newDatabase(t)))
+	register(t, s, 1)
+	if _, err := submit(t.Context(), s, waiting(1, 1, "x"), ""); err != nil {
+		t.Fatal(err)
+	}
+	id := waiting(1, 1, "x").ID
+	p.cut("COMMIT")
+	if _, err := s.AppendLog(t.Context(), testProject, id, []byte("once"), 100); !isOutcomeUnknown(err) {
+		t.Errorf("AppendLog gives %v, want an unknown outcome", err)
+	}
+	if text, _, err := s.Log(t.Context(), testProject, id, 0, 100); err != nil || string(text) != "once" {
+		t.Errorf("the log is %q (%v), want it once", text, err)
+	}
 }
 
 // TestBackendsAreKilled ends connections in the middle of load on two nodes.

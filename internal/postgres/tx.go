@@ -212,7 +212,9 @@ func (s *Store) commit(ctx context.Context, b *pgx.Batch, t *tx) error {
 	for range b.Len() - 1 {
 		if _, err := br.Exec(); err != nil {
 			_ = br.Close()
-			_, told := errors.AsType[*pgconn.PgError](err)
+			// A pooler that loses its server says so (08…) in the place of all
+			// answers that it has not had, that to COMMIT among them.
+			told := code(err) != "" && code(err)[:2] != "08"
 			if told || pgconn.SafeToRetry(err) || !c.IsClosed() {
 				return err // COMMIT was not reached, or not sent
 			}
