@@ -226,11 +226,7 @@ func (f *flow) queueLanes(b *pgx.Batch, n *needs, keep func(pgx.Rows) error) {
 }
 
 func (f *flow) queueKeys(b *pgx.Batch, keys []submitKey) {
-	var projects []int64
-	var names []string
-	for _, k := range keys {
-		projects, names = append(projects, k.project), append(names, k.key)
-	}
+	projects, names := keyColumns(keys)
 	b.Queue(usedKeys, projects, names).Query(func(rows pgx.Rows) error {
 		var k submitKey
 		var u usedKey
@@ -274,4 +270,11 @@ func columns(keys []taskKey) (projects []int64, ids []string) {
 		projects, ids = append(projects, k.project), append(ids, k.id)
 	}
 	return projects, ids
+}
+
+func keyColumns(keys []submitKey) (projects []int64, names []string) {
+	for _, k := range keys {
+		projects, names = append(projects, k.project), append(names, k.key)
+	}
+	return projects, names
 }

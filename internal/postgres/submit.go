@@ -105,6 +105,7 @@ func (x *submission) decide(f *flow) error {
 	x.task.Engine = x.engine
 	if used, ok := f.keys[submitKey{x.project, x.key.Key}]; ok && x.key.Key != "" && used.expires > micro(x.task.CreatedAt) {
 		x.earlier, x.digest = used.task, used.digest
+		f.shown = append(f.shown, submitKey{x.project, x.key.Key})
 		return nil
 	}
 	r := &record{Task: *x.task, place: x.place, live: true}

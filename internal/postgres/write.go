@@ -21,6 +21,7 @@ type writes struct {
 	unsealed  []taskKey
 	gone      goneRows
 	used      keyRows
+	shown     []submitKey // used before, and told so
 	planned   plannedRows
 	took      map[operationKey][]int64 // durations
 	pieces    logRows
@@ -100,7 +101,7 @@ type logRows struct {
 // idle reports whether nothing is to be written.
 func (f *flow) idle() bool {
 	return len(f.events)+len(f.counts)+f.added.len()+len(f.live.id)+len(f.moved.id)+len(f.renewed.id)+len(f.left)+
-		len(f.rewritten.id)+len(f.gone.keys)+len(f.pieces.keys) == 0
+		len(f.rewritten.id)+len(f.gone.keys)+len(f.pieces.keys)+len(f.shown) == 0
 }
 
 const byKey = ` FROM unnest($1::bigint[], $2::text[]) AS k(project_key, id) WHERE x.project_key = k.project_key AND x.id = k.id`
@@ -251,6 +252,14 @@ func (f *flow) queueRecords(b *pgx.Batch) {
 	}
 	if r := &f.planned; len(r.id) > 0 {
 		b.Queue(`INSERT INTO scheduled (scope, created_at, id) SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[])`, r.scope, r.createdAt, r.id)
+	}
+	if len(f.shown) > 0 {
+		// The standby may lack what the first caller was not told of. Who is told
+		// now waits for it: a COMMIT is waited for with all that came before, but
+		// only where something was written.
+		projects, names := keyColumns(f.shown)
+		b.Queue(`UPDATE submit_keys x SET expires = x.expires FROM unnest($1::bigint[], $2::text[]) AS k(project_key, key)
+			WHERE x.project_key = k.project_key AND x.key = k.key`, projects, names)
 	}
 	if r := &f.used; len(r.key) > 0 {
 		// Those that others take away at the moment are passed over.
