@@ -45,6 +45,7 @@ type node struct {
 	member  *tasks.Member    // among the nodes that share the store; nil: nobody does
 	now     func() time.Time // what all parts take for the time
 	tasks   *tasks.Service
+	find    wire.Finder // instances, for the router
 	catalog *catalog.Catalog
 	runs    *tasks.Runs
 	history *tasks.Retention
@@ -103,6 +104,10 @@ func (n *node) build(ctx context.Context, c *config.Config, shared tasks.Cluster
 		}
 	}
 	n.tasks = tasks.New(n.store, n.now)
+	n.find = n.tasks.Instance
+	if shared != nil {
+		n.find = wire.Remember(n.find, n.now)
+	}
 	n.history = newRetention(c, n.store, n.now, n.log)
 	if err := n.buildRuns(c, sealer); err != nil {
 		return err
@@ -156,7 +161,7 @@ func (n *node) router(c *config.Config) *wire.Router {
 	}
 	return &wire.Router{
 		Auth:     who,
-		Instance: n.tasks.Instance,
+		Instance: n.find,
 		Families: []*wire.Family{
 			dms.NewFamily(n.tasks, n.catalog.Operations(), dms.Options{NumericStepTimes: c.NumericStepTimes, Runs: n.runs}, who),
 			dcs.NewFamily(n.tasks, dcs.Options{LegacyCodes: c.LegacyDCSCodes}, who),

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"context"
 	"net"
 	"net/http"
 	"net/url"
@@ -27,8 +26,8 @@ type Family struct {
 type Router struct {
 	Auth Authenticator
 
-	// Instance finds an instance for a principal; see tasks.Service.Instance.
-	Instance func(ctx context.Context, p errand.Principal, project, id string) (errand.Instance, error)
+	// Instance finds the instance whose engine decides; see Remember.
+	Instance Finder
 
 	// Families are the compatible products. Default is one of their names.
 	Families []*Family
