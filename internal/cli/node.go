@@ -116,6 +116,7 @@ func (n *node) build(ctx context.Context, c *config.Config, shared tasks.Cluster
 		return err
 	}
 	purgeCounters(n.srv.Registry(), n.history)
+	n.srv.Registry().MustRegister(newBacklogGauges(n.runs))
 	if shared != nil {
 		n.join(c, shared, clock)
 	}

@@ -77,7 +77,8 @@ func TestNodes(t *testing.T) {
 				_, text := body(t, server+"/metrics")
 				met := regexp.MustCompile(`(?m)^errand_node_met_seconds \d`).MatchString(text)
 				skew := regexp.MustCompile(`(?m)^errand_clock_skew_seconds -?\d`).MatchString(text)
-				return text, met && skew && strings.Contains(text, "\nerrand_nodes 2\n")
+				idle := strings.Contains(text, "\nerrand_tasks{state=\"running\"} 0\n") && strings.Contains(text, "\nerrand_oldest_ready_seconds 0\n")
+				return text, met && skew && idle && strings.Contains(text, "\nerrand_nodes 2\n")
 			})
 		}
 	})

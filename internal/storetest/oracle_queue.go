@@ -365,3 +365,26 @@ func (o *oracle) Durations(ctx context.Context, project string, engine errand.En
 	}
 	return out, ctx.Err()
 }
+
+func (o *oracle) Backlog(ctx context.Context, now time.Time) (tasks.Backlog, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var b tasks.Backlog
+	for _, t := range o.tasks {
+		switch {
+		case !unfinished(t):
+		case t.Status == errand.Running:
+			b.Running++
+		case t.Run.RunAt.After(now):
+			b.Later++
+		default:
+			b.Behind++
+		}
+	}
+	ready, _ := o.claimable(tasks.Want{Now: now})
+	b.Ready, b.Behind = len(ready), b.Behind-len(ready)
+	if b.Ready > 0 {
+		b.Oldest = ready[0].Run.RunAt
+	}
+	return b, ctx.Err()
+}

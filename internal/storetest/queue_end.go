@@ -15,6 +15,7 @@ func endChecks() []queueCheck {
 		{"deleting an ended task takes its run along and leaves its key", endDelete},
 		{"forgetting an instance takes its unfinished tasks along", endForget},
 		{"put is shown the run of the task that has the id", endPut},
+		{"backlog counts what has not ended", endBacklog},
 	}
 }
 
@@ -117,4 +118,26 @@ func endPut(t *testing.T, s Queue) {
 		t.Fatal(err)
 	}
 	wantTasks(t, "taken", got, 1)
+}
+
+func endBacklog(t *testing.T, s Queue) {
+	register(t, s, kafka(1), kafka(2), kafka(3))
+	want := func(now time.Time, b tasks.Backlog) {
+		t.Helper()
+		got, err := s.Backlog(t.Context(), now)
+		must(t, err)
+		same(t, "backlog", got, b)
+	}
+	want(noon, tasks.Backlog{})
+	put(t, s, task(1, 99, noon)) // a record from elsewhere
+	submit(t, s, waiting(1, 1, 2*time.Second), waiting(1, 2, 3*time.Second), waiting(1, 3, time.Hour), waiting(2, 4, 0), free(2, 5, time.Second), waiting(3, 6, 0))
+	want(noon, tasks.Backlog{Ready: 2, Later: 4, Oldest: noon})
+	now := noon.Add(3 * time.Second)
+	want(now, tasks.Backlog{Ready: 4, Behind: 1, Later: 1, Oldest: noon})
+	update(t, s, 4, claiming(now))
+	update(t, s, 1, claiming(now))
+	want(now, tasks.Backlog{Running: 2, Ready: 2, Behind: 1, Later: 1, Oldest: noon})
+	update(t, s, 1, finishing(errand.Succeeded, now))
+	must(t, s.DeleteInstance(t.Context(), project, instanceID(3)))
+	want(now, tasks.Backlog{Running: 1, Ready: 2, Later: 1, Oldest: noon.Add(time.Second)})
 }

@@ -63,6 +63,7 @@ func randomLives(t *testing.T, s Queue) {
 			"log":             m.log,
 			"feed":            m.feed,
 			"durations":       m.durations,
+			"backlog":         m.backlog,
 			"":                m.totals,
 		})
 	})
@@ -286,4 +287,11 @@ func (m *lives) durations(t *rapid.T) {
 	got, gotErr := m.queue.Durations(m.ctx, p, e, "EXTEND", 5)
 	want, wantErr := m.plain.Durations(m.ctx, p, e, "EXTEND", 5)
 	m.sameAnswer(t, "Durations", got, gotErr, want, wantErr)
+}
+
+func (m *lives) backlog(t *rapid.T) {
+	now := m.tick(t)
+	got, gotErr := m.queue.Backlog(m.ctx, now)
+	want, wantErr := m.plain.Backlog(m.ctx, now)
+	m.sameAnswer(t, "Backlog", got, gotErr, want, wantErr)
 }

@@ -75,6 +75,18 @@ type Queue interface {
 	// Durations returns how long the latest successful attempts of an operation
 	// took, newest first, up to limit.
 	Durations(ctx context.Context, project string, engine errand.Engine, operation string, limit int) ([]time.Duration, error)
+
+	// Backlog counts the tasks of all projects that have not ended, as of now.
+	Backlog(ctx context.Context, now time.Time) (Backlog, error)
+}
+
+// Backlog is how much there is to do.
+type Backlog struct {
+	Running int
+	Ready   int       // to be run by now, with nothing before them in their lane: they wait for a worker
+	Behind  int       // to be run by now, behind others of their lane
+	Later   int       // to be run later: scheduled, or tried again after a while
+	Oldest  time.Time // the earliest RunAt of those that are ready, or zero
 }
 
 // SubmitKey makes a submission idempotent. The zero key is none.

@@ -173,3 +173,11 @@ func (r *Runs) Log(ctx context.Context, p errand.Principal, project, id string, 
 
 // MaxLogRead is how much of a log one call returns at the most.
 const MaxLogRead = 1 << 20
+
+// Backlog says how much there is to do, in all projects: it is for metrics, not
+// for callers.
+func (r *Runs) Backlog(ctx context.Context) (b Backlog, now time.Time, err error) {
+	now = r.now()
+	b, err = r.queue.Backlog(ctx, now)
+	return b, now, err
+}
