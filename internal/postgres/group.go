@@ -30,6 +30,10 @@ type op struct {
 	needs  func(*needs)      // says what is to be read
 	decide func(*flow) error // looks at that, and says what is to be written; it may run again
 
+	// first is asked before an op that is alone waits for its locks: it may settle
+	// the matter without.
+	first func(context.Context) (done bool, err error)
+
 	tried []int64
 	err   error
 	done  chan struct{}
@@ -77,6 +81,11 @@ func (s *Store) do(ctx context.Context, o *op) error {
 
 // doAlone runs o in a transaction of its own.
 func (s *Store) doAlone(ctx context.Context, o *op) error {
+	if o.first != nil {
+		if done, err := o.first(ctx); done || err != nil {
+			return err
+		}
+	}
 	end, err := s.begins(ctx)
 	if err != nil {
 		return err

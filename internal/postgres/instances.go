@@ -3,7 +3,9 @@ package postgres
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -199,16 +201,39 @@ func (s *Store) Instances(ctx context.Context, project string, offset, limit int
 	return all, total, nil
 }
 
+const (
+	deleteWait = "200ms"          // for those who change tasks of the instance
+	deletePast = 15 * time.Second // after which that is not tried again
+)
+
 // DeleteInstance implements tasks.Store. One transaction takes the instance out
 // of every reader's sight, once those that change its tasks are through; its
 // tasks are removed after that in the background.
+//
+// Behind who waits for a lock alone, all wait who would share it, and those in
+// their groups with them. So it waits briefly, and again: an import takes long.
 func (s *Store) DeleteInstance(ctx context.Context, project, id string) error {
+	for end := time.Now().Add(deletePast); ; {
+		err := s.deleteInstance(ctx, project, id)
+		if code(err) != "55P03" || time.Now().After(end) || !sleep(ctx, about(200*time.Millisecond)) {
+			return err
+		}
+	}
+}
+
+func (s *Store) deleteInstance(ctx context.Context, project, id string) error {
 	err := s.transact(ctx, func(ctx context.Context, t *tx) error {
 		at, err := homeOf(ctx, t.Conn, project, id)
 		if err != nil {
 			return err
 		}
+		if _, err := t.Exec(ctx, `SET LOCAL lock_timeout = '`+deleteWait+`'`); err != nil {
+			return err
+		}
 		if err := t.lock(ctx, nil, []int64{instanceLock(at.scope)}); err != nil {
+			return err
+		}
+		if _, err := t.Exec(ctx, fmt.Sprintf(`SET LOCAL %s = '%s'`, writeSettings[0].name, writeSettings[0].value)); err != nil {
 			return err
 		}
 		gone, err := t.Exec(ctx, `DELETE FROM instances WHERE scope = $1`, at.scope)

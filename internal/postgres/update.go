@@ -15,7 +15,11 @@ import (
 // Update implements tasks.Queue.
 func (s *Store) Update(ctx context.Context, project, id string, change tasks.Change) (*errand.Task, error) {
 	var after *errand.Task
-	err := s.onTask(ctx, project, id, func(f *flow, r *record, at spot) error {
+	refused := func(t *errand.Task) (bool, error) {
+		event, err := change(t)
+		return event == nil, err
+	}
+	err := s.onTask(ctx, project, id, refused, func(f *flow, r *record, at spot) error {
 		after = nil
 		before := asBefore(&r.Task)
 		event, err := change(&r.Task)
@@ -49,7 +53,12 @@ func (s *Store) Update(ctx context.Context, project, id string, change tasks.Cha
 // Renew implements tasks.Queue.
 func (s *Store) Renew(ctx context.Context, project, id string, change func(*errand.Task) error) (*errand.Task, error) {
 	var after *errand.Task
-	err := s.onTask(ctx, project, id, func(f *flow, r *record, at spot) error {
+	ended := func(t *errand.Task) (bool, error) {
+		given := asBefore(t)
+		after = t
+		return t.Run == nil || t.Status.Final(), change(&given)
+	}
+	err := s.onTask(ctx, project, id, ended, func(f *flow, r *record, at spot) error {
 		given, before := asBefore(&r.Task), asBefore(&r.Task)
 		if err := change(&given); err != nil {
 			return err
@@ -80,11 +89,22 @@ func (s *Store) Renew(ctx context.Context, project, id string, change func(*erra
 }
 
 // onTask has decide look at one task in a group. at is where it was when its
-// locks were chosen.
-func (s *Store) onTask(ctx context.Context, project, id string, decide func(f *flow, r *record, at spot) error) error {
+// locks were chosen. Those of a task that has ended may be held by an import for
+// long, and who comes too late mostly wants nothing: late looks at it before.
+func (s *Store) onTask(ctx context.Context, project, id string, late func(*errand.Task) (done bool, err error),
+	decide func(f *flow, r *record, at spot) error,
+) error {
+	first := func(ctx context.Context) (done bool, err error) {
+		t, err := s.Get(ctx, project, id)
+		if err == nil {
+			err = call(func(*flow) (err error) { done, err = late(t); return err }, nil)
+		}
+		return done, err
+	}
 	return s.atSpot(ctx, project, id, func(at spot) *op {
 		k := taskKey{at.project, id}
 		return &op{
+			first:  first,
 			scopes: []int64{at.scope}, keys: at.locks(id), alone: !at.live, weight: 1,
 			needs: func(n *needs) {
 				n.tasks = append(n.tasks, k)
