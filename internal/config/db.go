@@ -39,19 +39,21 @@ func Redact(v string) string {
 	if !ok {
 		return v
 	}
-	// The password is all up to the last @ before the path: it may hold others,
-	// if somebody forgot to escape them.
+	// The password is all up to the last @: it may hold others, if somebody forgot
+	// to escape them. With a ? or # before that, nobody can tell where it ends.
+	at := strings.LastIndexByte(rest, '@')
+	if at >= 0 && strings.ContainsAny(rest[:at], "?#") {
+		return scheme + "://xxxxx"
+	}
 	end := strings.IndexAny(rest, "?#")
 	if end < 0 {
 		end = len(rest)
 	}
 	authority, query := rest[:end], rest[end:]
-	if at := strings.LastIndexByte(authority, '@'); at >= 0 {
+	if at >= 0 {
 		if user, _, secret := strings.Cut(authority[:at], ":"); secret {
 			authority = user + ":xxxxx" + authority[at:]
 		}
-	} else if at := strings.LastIndexByte(query, '@'); at >= 0 { // an unescaped ? in the password
-		return scheme + "://xxxxx" + query[at:]
 	}
 	return scheme + "://" + authority + redactQuery(query)
 }
