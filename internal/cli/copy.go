@@ -120,8 +120,12 @@ func isPostgres(address string) bool {
 }
 
 func notADatabase(address string) error {
-	scheme, _, _ := strings.Cut(address, ":") // what follows may hold a password
-	return usage("a database is written as sqlite:PATH or postgres://USER@HOST/DATABASE, not as %.20q", scheme)
+	const right = "a database is written as sqlite:PATH or postgres://USER@HOST/DATABASE"
+	scheme, _, ok := strings.Cut(address, ":") // what follows may hold a password
+	if !ok || strings.Contains(scheme, "=") {  // and so may keys and values, as libpq takes them
+		return usage("%s", right)
+	}
+	return usage("%s, not as %.20q", right, scheme)
 }
 
 // copied prints what was found of each table.

@@ -100,6 +100,17 @@ func TestCopyCommand(t *testing.T) {
 	}
 }
 
+// TestNotADatabase checks that nothing of a password is shown.
+func TestNotADatabase(t *testing.T) {
+	t.Parallel()
+	for address, shown := range map[string]bool{"mysql://root:secret@h/d": true, "secret": false, "password=secret host=h": false, "password=secret port=5432:": false} {
+		text := notADatabase(address).Error()
+		if strings.Contains(text, "secret") || strings.Contains(text, "not as") != shown || !strings.Contains(text, "sqlite:PATH or postgres://") {
+			t.Errorf("%s: %s", address, text)
+		}
+	}
+}
+
 // TestCopyToPostgresKeepsNumbers checks that nothing that was counted is given
 // out again.
 func TestCopyToPostgresKeepsNumbers(t *testing.T) {
