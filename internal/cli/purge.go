@@ -58,15 +58,24 @@ func (a *app) purgeCmd() *cobra.Command {
 	var p client.Purge
 	var all, yes bool
 	var tasksAge, logsAge string
-	cmd := a.clientCmd("purge", "Remove finished tasks, or their logs", cobra.NoArgs, func(ctx context.Context, s *session, _ []string) (err error) {
-		if p.OlderThan, err = age("older-than", tasksAge); err != nil {
-			return err
+	var cmd *cobra.Command
+	cmd = a.clientCmd("purge", "Remove finished tasks, or their logs", cobra.NoArgs, func(ctx context.Context, s *session, _ []string) (err error) {
+		given := cmd.Flags().Changed
+		if given("older-than") {
+			if p.OlderThan, err = age("older-than", tasksAge); err != nil {
+				return err
+			}
 		}
-		if p.LogsOlderThan, err = age("logs-older-than", logsAge); err != nil {
-			return err
+		if given("logs-older-than") {
+			if p.LogsOlderThan, err = age("logs-older-than", logsAge); err != nil {
+				return err
+			}
 		}
-		if p.Keep < 0 {
+		switch {
+		case given("keep") && p.Keep < 1:
 			return usage("--keep %d: it must be 1 or more", p.Keep)
+		case all && given("project"):
+			return usage("give either --project or --all-projects, not both")
 		}
 		if !all {
 			if p.Project, err = s.project(ctx); err != nil {
@@ -104,11 +113,9 @@ small batches while the server goes on; it may be interrupted and repeated.`
 	return cmd
 }
 
-// age reads the age of a flag.
+// age reads the age of a flag. One that is empty, such as a variable that is not
+// set, is refused: what the settings say was not asked for.
 func age(flag, text string) (time.Duration, error) {
-	if text == "" {
-		return 0, nil
-	}
 	var a config.Age
 	if err := a.UnmarshalText([]byte(text)); err != nil {
 		return 0, usage("--%s: %w", flag, err)

@@ -54,6 +54,10 @@ func TestPurge(t *testing.T) {
 		{args: "purge --older-than 0d", code: exitUsage, out: `would be everything`},
 		{args: "purge --logs-older-than x", code: exitUsage, out: `--logs-older-than: "x"`},
 		{args: "purge --keep -1", code: exitUsage, out: `1 or more`},
+		{args: "purge --yes --keep 0", code: exitUsage, out: `1 or more`}, // and not what the settings say
+		{args: "purge --yes --older-than=", code: exitUsage, out: `--older-than: "" is not an age`},
+		{args: "purge --yes --logs-older-than=", code: exitUsage, out: `--logs-older-than: "" is not an age`},
+		{args: "purge --yes --all-projects --project cn-north-4 --keep 1", code: exitUsage, out: `either --project or --all-projects`},
 		{args: "purge --project nowhere --keep 1", code: exitNotFound, out: `nowhere`},
 		{args: "purge --project ffffffffffffffffffffffffffffffff --keep 1", code: exitNotFound, out: `does not exist`},
 		{args: "purge x", code: exitUsage, out: `.`},
