@@ -41,7 +41,7 @@ const maxAge = 100 * 366 * 24 * 60 * 60
 
 func decodePurge(r *http.Request) (tasks.PurgeRequest, error) {
 	b, err := decodeOptional[struct {
-		Project    string    `json:"project"`
+		Project    *string   `json:"project"`
 		Before     time.Time `json:"before"`
 		Age        *int64    `json:"older_than_seconds"`
 		Keep       *int      `json:"keep"`
@@ -50,9 +50,15 @@ func decodePurge(r *http.Request) (tasks.PurgeRequest, error) {
 		DryRun     bool      `json:"dry_run"`
 		After      string    `json:"after"`
 	}](r, MaxBody)
-	q := tasks.PurgeRequest{Project: b.Project, Before: b.Before, LogsBefore: b.LogsBefore, DryRun: b.DryRun, After: b.After}
+	q := tasks.PurgeRequest{Before: b.Before, LogsBefore: b.LogsBefore, DryRun: b.DryRun, After: b.After}
 	if err != nil {
 		return q, err
+	}
+	if b.Project != nil {
+		// "" would be every project, and is more likely a variable that is not set.
+		if q.Project = *b.Project; q.Project == "" {
+			return q, errand.Errorf(errand.Invalid, "project", "project must be the id of one, or left out for all projects")
+		}
 	}
 	if q.Age, err = age("older_than_seconds", b.Age); err != nil {
 		return q, err
