@@ -41,7 +41,8 @@ func (l *looks) join(want Want) (*look, func()) {
 		engines[i] = string(e)
 	}
 	operations := slices.Sorted(slices.Values(want.Operations))
-	key := want.Project + "\n" + strings.Join(slices.Sorted(slices.Values(engines)), "\n") + "\n\n" + strings.Join(operations, "\n")
+	const end = "\x00" // which is in no text
+	key := want.Project + end + strings.Join(slices.Sorted(slices.Values(engines)), end) + end + end + strings.Join(operations, end)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	k := l.all[key]

@@ -3,6 +3,7 @@ package tasks
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -117,4 +118,28 @@ func TestLookWhenDue(t *testing.T) {
 			t.Errorf("asked a store that hangs: %v, %v", next, err)
 		}
 	})
+}
+
+// TestLooksApart checks that only who wants the same shares a look: who finds
+// nothing would keep others from theirs.
+func TestLooksApart(t *testing.T) {
+	t.Parallel()
+	var all looks
+	join := func(project, engines, operations string) *look {
+		want := Want{Project: project, Operations: strings.Split(operations, ",")}
+		for _, e := range strings.Fields(engines) {
+			want.Engines = append(want.Engines, errand.Engine(e))
+		}
+		k, _ := all.join(want)
+		return k
+	}
+	first := join("p", "kafka redis", "a,b")
+	if join("p", "redis kafka", "b,a") != first {
+		t.Error("the order keeps two apart")
+	}
+	for _, other := range [][3]string{{"q", "kafka redis", "a,b"}, {"p", "kafka", "a,b"}, {"p", "", "a,b"}, {"p", "kafka redis", "a"}, {"p", "kafka redis", "a\nb"}, {"p", "kafka", "redis,a,b"}} {
+		if join(other[0], other[1], other[2]) == first {
+			t.Errorf("%q shares a look with others", other)
+		}
+	}
 }
