@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -11,8 +12,8 @@ import (
 )
 
 // hold takes a lock of the database, as another node does, until the returned
-// function is called.
-func hold(t *testing.T, s *Store, query string, lock int64) (free func()) {
+// function is called, which does more before it lets go.
+func hold(t *testing.T, s *Store, query string, lock int64) (free func(before ...string)) {
 	t.Helper()
 	c, err := pgx.ConnectConfig(t.Context(), s.target.with(nil).ConnConfig)
 	if err != nil {
@@ -26,9 +27,14 @@ func hold(t *testing.T, s *Store, query string, lock int64) (free func()) {
 			t.Fatal(err)
 		}
 	}
-	free = func() { _ = c.Close(context.Background()) }
-	t.Cleanup(free)
-	return free
+	t.Cleanup(func() { _ = c.Close(context.Background()) })
+	return func(before ...string) {
+		for _, query := range append(before, `COMMIT`) {
+			if _, err := c.Exec(t.Context(), query); err != nil {
+				t.Error(err)
+			}
+		}
+	}
 }
 
 // waits reports whether somebody waits for a lock of that sort.
@@ -112,4 +118,62 @@ func TestEndedTasksWaitForNoImport(t *testing.T) {
 	if err := s.AddUser(t.Context(), auth.User{ID: "u", Name: "u"}); err != nil {
 		t.Errorf("AddUser: %v", err)
 	}
+}
+
+// TestPutLocksWhatItFinds registers an instance anew while an import waits for the
+// lock of the old one: the import must hold that of the new one.
+func TestPutLocksWhatItFinds(t *testing.T) {
+	t.Parallel()
+	s := openNew(t)
+	register(t, s, 1)
+	at, _, err := s.home(t.Context(), testProject, instanceID(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	free := hold(t, s, takeLocks, instanceLock(at.scope))
+	done := make(chan error)
+	go func() {
+		done <- s.Put(t.Context(), []*errand.Task{testTask(1, 1)}, func(old, x *errand.Task) (*errand.Event, error) {
+			lock := instanceLock(at.scope + 1000)
+			n, err := s.number(t.Context(), `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted
+				AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+				AND classid::bigint = $1 AND objid::bigint = $2`, lock>>32, lock&0xffffffff)
+			if err != nil || n != 1 {
+				t.Errorf("%d hold the lock of the instance that the task is put into (%v), want 1", n, err)
+			}
+			return save(old, x)
+		})
+	}()
+	eventually(t, func() bool { return waits(t, s, ofInstance) })
+	free(`UPDATE instances SET scope = scope + 1000`)
+	if err := <-done; err != nil {
+		t.Errorf("Put: %v", err)
+	}
+}
+
+// TestForgetPassesOverWhatFails has the counts of a forgotten instance be wrong, so
+// that its tasks cannot be removed. Those of others are.
+func TestForgetPassesOverWhatFails(t *testing.T) {
+	t.Parallel()
+	db := newDatabase(t)
+	s := openAt(t, realServer(t).URL(db))
+	register(t, s, 1, 2)
+	put(t, s, testTask(1, 1), testTask(1, 2), testTask(2, 3))
+	at, _, err := s.home(t.Context(), testProject, instanceID(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	realServer(t).Exec(t, db, fmt.Sprintf(`UPDATE counts SET n = 1 WHERE n = 2 AND scope = %d`, at.scope))
+	for n := 1; n <= 2; n++ {
+		if err := s.DeleteInstance(t.Context(), testProject, instanceID(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, func() bool {
+		n, err := s.number(t.Context(), `SELECT count(*) FROM tasks`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n == 2
+	})
 }

@@ -334,7 +334,8 @@ func (p *Patient) Mend(ctx context.Context, lock upkeep.Lock, all ...upkeep.Stat
 	for _, s := range all {
 		b.Queue(s.SQL, s.Args...)
 	}
-	err = pgx.BeginFunc(ctx, p.c, func(t pgx.Tx) error {
+	// What is locked is read as it is once the lock is held.
+	err = pgx.BeginTxFunc(ctx, p.c, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(t pgx.Tx) error {
 		br := t.SendBatch(ctx, b)
 		for i := range b.Len() {
 			tag, err := br.Exec()

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/errandhq/errand"
 )
 
 const (
@@ -82,13 +84,17 @@ func (s *Store) forgetSome() (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	for _, p := range waiting {
-		err := s.transact(ctx, func(ctx context.Context, t *tx) error { return t.forgetSome(ctx, p) })
-		if !errors.Is(err, errHeld) {
-			return true, err
+	for _, p := range waiting { // one that cannot be removed is not in the way of others
+		switch e := s.transact(ctx, func(ctx context.Context, t *tx) error { return t.forgetSome(ctx, p) }); {
+		case e == nil:
+			return true, nil
+		case errand.ErrorOf(e).Kind == errand.Unavailable:
+			return false, e
+		case !errors.Is(e, errHeld):
+			err = e
 		}
 	}
-	return false, nil
+	return false, err
 }
 
 // errHeld says that another node is at it.

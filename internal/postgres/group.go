@@ -278,6 +278,9 @@ func (s *Store) runGroup(ctx context.Context, f *flow, ops []*op) error {
 	}
 	for _, o := range ops {
 		o.err = call(o.decide, f)
+		if errors.Is(o.err, errPanic) { // it may have left half of what it was to write
+			return o.err
+		}
 	}
 	if f.idle() {
 		return nil
@@ -291,11 +294,13 @@ func (s *Store) runGroup(ctx context.Context, f *flow, ops []*op) error {
 func call(decide func(*flow) error, f *flow) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("panic in a transaction: %v\n%s", v, debug.Stack())
+			err = fmt.Errorf("%w: %v\n%s", errPanic, v, debug.Stack())
 		}
 	}()
 	return decide(f)
 }
+
+var errPanic = errors.New("panic in a transaction")
 
 // errMoved says that a task is not where it was thought to be: its caller looks
 // for it again.

@@ -128,6 +128,23 @@ func TestPanicIsOneCallers(t *testing.T) {
 	}
 }
 
+// TestPanicLeavesNothing has a caller panic when it has noted half of what it
+// wants written.
+func TestPanicLeavesNothing(t *testing.T) {
+	t.Parallel()
+	s := openNew(t)
+	err := s.do(t.Context(), &op{needs: func(*needs) {}, decide: func(f *flow) error {
+		f.append(fact(waiting(1, 1, ""), errand.ActSubmitted))
+		panic("oh")
+	}})
+	if errand.ErrorOf(err) == nil || errand.ErrorOf(err).Kind != errand.Internal {
+		t.Errorf("a panic gives %v", err)
+	}
+	if es, err := s.Feed(t.Context(), testProject, 0, 10); err != nil || len(es) != 0 {
+		t.Errorf("the feed has %v (%v), want nothing of who panicked", es, err)
+	}
+}
+
 // TestWritesFindRowsByKeys looks at the plans of what groups read and change, and
 // at who looks for work, on tables whose sizes the planner does not know.
 func TestWritesFindRowsByKeys(t *testing.T) {

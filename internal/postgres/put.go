@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"maps"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -91,7 +92,14 @@ func (p *putting) lockAll(ctx context.Context, batch []*errand.Task) error {
 	if err := p.lock(ctx, shared, keys); err != nil {
 		return err
 	}
-	return p.findHomes(ctx, batch) // as they are now that they stay
+	found := maps.Clone(p.homes)
+	if err := p.findHomes(ctx, batch); err != nil { // as they are now that they stay
+		return err
+	}
+	if !maps.Equal(found, p.homes) { // one that was registered meanwhile is not locked
+		return errMoved
+	}
+	return nil
 }
 
 // findHomes looks up the instances of a batch. Those that are not there are
