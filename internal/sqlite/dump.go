@@ -166,7 +166,8 @@ func tablesOf(c *conn) ([]upkeep.Table, error) {
 	return all, err
 }
 
-// Scan implements upkeep.Reader.
+// Scan implements upkeep.Reader. The event that stands for numbers that were given
+// out is none: Numbers tells of it.
 func (d *Dump) Scan(ctx context.Context, t upkeep.Table, after []any, row func([]any) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -174,9 +175,12 @@ func (d *Dump) Scan(ctx context.Context, t upkeep.Table, after []any, row func([
 	d.c.SetInterrupt(ctx.Done())
 	defer d.c.SetInterrupt(nil)
 	key := strings.Join(t.Names(t.Key...), ", ")
-	query := `SELECT ` + strings.Join(t.Names(), ", ") + ` FROM ` + t.Name
+	query := `SELECT ` + strings.Join(t.Names(), ", ") + ` FROM ` + t.Name + ` WHERE 1`
+	if t.Name == "events" {
+		query += ` AND project <> ''`
+	}
 	if after != nil {
-		query += ` WHERE (` + key + `) > (` + marks(len(after)) + `)`
+		query += ` AND (` + key + `) > (` + marks(len(after)) + `)`
 	}
 	err := d.c.rows(query+` ORDER BY `+key, func(st *sqlite.Stmt) error {
 		values := make([]any, len(t.Columns))
@@ -339,9 +343,18 @@ func (d *Dump) Finish(ctx context.Context, numbers map[string]int64) error {
 	return syncDir(filepath.Dir(d.path))
 }
 
-// raise sees to it that no number of a scope up to the given one is given out
-// again. Those of events go on after the greatest that is there.
+// raise sees to it that no number of a scope or an event up to the given ones is
+// given out again.
 func (c *conn) raise(numbers map[string]int64) error {
+	if n := numbers["events.seq"]; n > 0 {
+		at, err := c.number(`SELECT at FROM events ORDER BY seq DESC LIMIT 1`)
+		if err == nil {
+			err = c.exec(standIn, n, at)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	n := numbers["scopes.id"]
 	if err := c.exec(`UPDATE sqlite_sequence SET seq = ? WHERE name = 'scopes' AND seq < ?`, n, n); err != nil {
 		return err

@@ -116,6 +116,50 @@ func TestCopy(t *testing.T) {
 	openAt(t, path)
 }
 
+// ahead is a source that has given out numbers of events that are gone.
+type ahead struct {
+	*Dump
+	by int64
+}
+
+func (a ahead) Numbers(ctx context.Context) (map[string]int64, error) {
+	n, err := a.Dump.Numbers(ctx)
+	if err == nil {
+		n["events.seq"] += a.by
+	}
+	return n, err
+}
+
+// TestCopyKeepsNumbersOfEvents checks that the number of an event that is gone
+// does not come again after a copy, nor after a copy of that.
+func TestCopyKeepsNumbersOfEvents(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	from := source(t, filled(t, 3))
+	want, err := ahead{from, 7}.Numbers(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var reader upkeep.Reader = ahead{from, 7}
+	for _, name := range []string{"first.db", "second.db"} {
+		path := filepath.Join(dir, name)
+		to := target(t, path)
+		if r, err := upkeep.Copy(t.Context(), reader, to, upkeep.Options{}); err != nil || !r.Equal {
+			t.Fatalf("copy: %+v, %v", r, err)
+		}
+		if r, err := upkeep.Verify(t.Context(), from, to, upkeep.Options{}); err != nil || !r.Equal {
+			t.Errorf("verify: %+v, %v", r, err)
+		}
+		if got, err := to.Numbers(t.Context()); err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("numbers are %v (%v), want %v", got, err, want)
+		}
+		if err := to.Close(); err != nil {
+			t.Fatal(err)
+		}
+		reader = source(t, path)
+	}
+}
+
 // cut is a target that is lost after some transactions.
 type cut struct {
 	upkeep.Target

@@ -45,6 +45,9 @@ const (
 	hasEnded     = `SELECT ` + ended + ` FROM tasks t WHERE t.scope = ? AND t.created_at = ? AND t.id = ?`
 	dropLog      = `DELETE FROM task_log WHERE project_key = ? AND id = ?`
 	lastEvent    = `SELECT seq, at FROM events ORDER BY seq DESC LIMIT 1`
+
+	standIn = `INSERT INTO events (seq, project, instance, task, at, act, actor_id, actor_name, from_status, to_status, request, reason)
+		SELECT ?1, '', '', '', ?2, '', '', '', '', '', '', '' WHERE ?1 > (SELECT coalesce(max(seq), 0) FROM events)`
 )
 
 // mark is a place in the order of age.
@@ -433,6 +436,5 @@ func (t *tx) keepNumber(last, at int64) error {
 	if err := t.exec(`DELETE FROM events WHERE project = ''`); err != nil { // it stood for an earlier one
 		return err
 	}
-	return t.exec(`INSERT INTO events (seq, project, instance, task, at, act, actor_id, actor_name, from_status, to_status, request, reason)
-		VALUES (?, '', '', '', ?, '', '', '', '', '', '', '')`, last, at)
+	return t.exec(standIn, last, at)
 }
