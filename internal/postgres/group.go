@@ -20,6 +20,9 @@ const (
 	maxWeight = 512 // tasks in a group, about
 )
 
+// weigh is the weight of a task that brings so many bytes: 8 MiB fill a group.
+func weigh(bytes int) int { return 1 + bytes>>14 }
+
 // op is what one caller has done in a group.
 type op struct {
 	scopes []int64           // instances that it is about

@@ -63,6 +63,21 @@ func TestPick(t *testing.T) {
 	}
 }
 
+// TestPickWeighs has callers wait with as many secrets as a task may have.
+func TestPickWeighs(t *testing.T) {
+	t.Parallel()
+	g := newGroup()
+	for n := range int64(maxGroup) {
+		x := &submission{task: waiting(1, int(n), "")}
+		x.task.Run.Sealed = make([]byte, 1<<20)
+		o := x.op(nil)
+		g.enter(o)
+	}
+	if n := len(g.pick()); n < 2 || n > 8 {
+		t.Errorf("%d tasks of 1 MiB share a transaction, want 8 at most", n)
+	}
+}
+
 // TestCallerLeaves has a caller give up while it waits for another.
 func TestCallerLeaves(t *testing.T) {
 	t.Parallel()

@@ -16,7 +16,7 @@ func (s *Store) AppendLog(ctx context.Context, project, id string, text []byte, 
 	err = s.atSpot(ctx, project, id, func(at spot) *op {
 		k := taskKey{at.project, id}
 		return &op{
-			scopes: []int64{at.scope}, keys: at.locks(id), alone: !at.live, weight: 1,
+			scopes: []int64{at.scope}, keys: at.locks(id), alone: !at.live, weight: weigh(len(text)),
 			needs: func(n *needs) { n.logs = append(n.logs, k) },
 			decide: func(f *flow) error {
 				end := f.logs[k]

@@ -68,7 +68,7 @@ func (s *Store) Submit(ctx context.Context, task *errand.Task, key tasks.SubmitK
 
 func (x *submission) op(s *Store) *op {
 	lane := x.task.Run.Lane
-	o := &op{scopes: []int64{x.scope}, weight: 1}
+	o := &op{scopes: []int64{x.scope}, weight: weigh(len(x.task.Params) + len(x.task.Run.Sealed))}
 	if lane == "" {
 		o.keys = append(o.keys, taskLock(x.project, x.task.ID))
 	} else {
