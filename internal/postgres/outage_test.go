@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/errandhq/errand"
 	"github.com/errandhq/errand/internal/auth"
 	"github.com/errandhq/errand/internal/pgtest"
@@ -62,6 +64,32 @@ func TestLostConnections(t *testing.T) {
 		if p, err := s.List(t.Context(), errand.Filter{Project: testProject, Instance: instanceID(1), Limit: 1}); err != nil || p.Total != 1 {
 			t.Errorf("total %d, %v", p.Total, err)
 		}
+		if _, err := s.Instance(t.Context(), testProject, instanceID(1)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestManyLostConnections has more connections lost at once than a read has tries.
+func TestManyLostConnections(t *testing.T) {
+	t.Parallel()
+	srv := realServer(t)
+	db := newDatabase(t)
+	s := openAt(t, srv.URL(db))
+	register(t, s, 1)
+	var all []*pgxpool.Conn
+	for range 6 {
+		c, err := s.readers.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, c)
+	}
+	srv.Exec(t, "postgres", "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '"+db+"'")
+	for _, c := range all {
+		c.Release()
+	}
+	for range 3 {
 		if _, err := s.Instance(t.Context(), testProject, instanceID(1)); err != nil {
 			t.Error(err)
 		}

@@ -175,6 +175,7 @@ func (s *Store) read(ctx context.Context, fn func(ctx context.Context, c *pgx.Co
 	defer cancel()
 	err := s.readOnce(limited, fn)
 	if lost(err) && limited.Err() == nil {
+		s.readers.Reset() // what took one connection took others, mostly
 		err = s.readOnce(limited, fn)
 	}
 	if err != nil && ctx.Err() != nil {
