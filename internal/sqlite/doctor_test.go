@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -91,10 +92,23 @@ func TestMendedTasksEnd(t *testing.T) {
 func TestPatientOfAnotherTime(t *testing.T) {
 	t.Parallel()
 	p := patient(t, filled(t, 10))
-	if err := p.c.script(`UPDATE events SET at = 32503680000000000 WHERE seq = (SELECT max(seq) FROM events)`); err != nil {
+	if err := p.c.script(`UPDATE events SET at = 32503680000000000 WHERE seq = (SELECT max(seq) FROM events);
+		UPDATE tokens SET expires_at = 32500000000000000; UPDATE submit_keys SET expires = 32500000000000000`); err != nil {
 		t.Fatal(err)
 	}
-	r, err := upkeep.Check(t.Context(), p, upkeep.CheckOptions{})
+	kept := func() string {
+		t.Helper()
+		n, err := p.c.number(`SELECT (SELECT count(*) FROM tokens) * 100 + (SELECT count(*) FROM submit_keys)`)
+		if err != nil || n < 101 {
+			t.Fatalf("%d, %v", n, err)
+		}
+		return fmt.Sprint(n)
+	}
+	before := kept()
+	r, err := upkeep.Check(t.Context(), p, upkeep.CheckOptions{Fix: true})
+	if after := kept(); after != before {
+		t.Errorf("by an event from the future, tokens and keys have expired: %s, and were %s", after, before)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
