@@ -107,7 +107,7 @@ func newPools(s *session, project, name string, entries []catalog.Entry, log *sl
 const shownOperations = 3
 
 func (a *app) workerList() *cobra.Command {
-	cmd := a.clientCmd("list", "List the workers that have asked for work lately", cobra.NoArgs, func(ctx context.Context, s *session, _ []string) error {
+	cmd := a.clientCmd("list", "List the workers that have asked for work within a day", cobra.NoArgs, func(ctx context.Context, s *session, _ []string) error {
 		project, err := s.project(ctx)
 		if err != nil {
 			return err

@@ -62,7 +62,7 @@ func (m *Member) Meet(ctx context.Context) error {
 	}
 	if err == nil {
 		for _, n := range others {
-			m.runs.seen.hear(n.Workers)
+			m.runs.seen.hear(n.Workers, m.clock.Now())
 		}
 	}
 	m.note(ctx, others, err)

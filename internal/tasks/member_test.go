@@ -217,8 +217,16 @@ func TestMembersKnowEachOthersWorkers(t *testing.T) {
 		if ra.seen.serves(task, ra.now()) || ra.seen.lastSeen(task, ra.now()).IsZero() {
 			t.Error("a worker that has gone is still there, or was never")
 		}
+		if got := names(ra); len(got) != 2 {
+			t.Errorf("workers of a while ago: %v", got)
+		}
 		if k := a.Meeting(); len(k.Nodes) != 1 || k.Nodes[0].Name != "host b" || k.Age != 0 || k.Skew != -time.Hour {
 			t.Errorf("meeting %+v", k)
+		}
+		time.Sleep(forgotten)
+		meet()
+		if got := names(ra); len(got) != 0 || len(ra.seen.told) != 0 || !ra.seen.lastSeen(task, ra.now()).IsZero() {
+			t.Errorf("a day later, workers %v, %d that were told of", got, len(ra.seen.told))
 		}
 		if n := strings.Count(log.String(), "is off"); n != 2 || strings.Count(log.String(), "\n") != 2 {
 			t.Errorf("each node says once that its clock is off: %s", log)
@@ -239,7 +247,7 @@ func TestToldWorkersAreBounded(t *testing.T) {
 		t.Errorf("%d are told of, the first is %s", len(told), told[0].Name)
 	}
 	for i := range maxWorkers + 10 {
-		w.hear([]Worker{{Project: "p", Name: time.Duration(i).String()}})
+		w.hear([]Worker{{Project: "p", Name: time.Duration(i).String()}}, time.Time{})
 		if len(w.told) > maxWorkers {
 			t.Fatalf("%d are remembered", len(w.told))
 		}

@@ -192,7 +192,7 @@ func (r *Runs) usual(ctx context.Context, t *errand.Task) (time.Duration, error)
 }
 
 // Workers returns the workers of a project that this server and those that share
-// its store have seen.
+// its store have seen within a day.
 func (r *Runs) Workers(p errand.Principal, project string) ([]Worker, error) {
 	if err := authorize(p, project, errand.Viewer); err != nil {
 		return nil, err

@@ -24,6 +24,10 @@ type Worker struct {
 // may be busy with what it has.
 const absent = 2 * time.Minute
 
+// forgotten is after how long without asking for work nobody is spoken of any
+// more: each start of a server may bring a new name.
+const forgotten = 24 * time.Hour
+
 // maxWorkers bounds how many workers are remembered.
 const maxWorkers = 10_000
 
@@ -108,12 +112,13 @@ func (p *presence) at(now time.Time) Worker {
 }
 
 // hear takes in what another node has told of its workers.
-func (w *workers) hear(list []Worker) {
+func (w *workers) hear(list []Worker, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.told == nil {
 		w.told = map[workerKey]Worker{}
 	}
+	maps.DeleteFunc(w.told, func(_ workerKey, x Worker) bool { return now.Sub(x.Seen) > forgotten })
 	for _, x := range list {
 		k := workerKey{x.Project, x.Name}
 		known, ok := w.told[k]
@@ -135,20 +140,21 @@ func newest(a, b Worker) Worker {
 	return b
 }
 
-// each calls fn with every worker of a project. One that asked several nodes may
-// be among them twice.
+// each calls fn with every worker of a project that is not forgotten. One that
+// asked several nodes may be among them twice.
 func (w *workers) each(project string, now time.Time, fn func(Worker)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for k, p := range w.all {
-		if k.project == project || k.project == "" {
-			fn(p.at(now))
-		}
-	}
-	for k, x := range w.told {
-		if k.project == project || k.project == "" {
+	of := func(k workerKey, x Worker) {
+		if (k.project == project || k.project == "") && now.Sub(x.Seen) <= forgotten {
 			fn(x)
 		}
+	}
+	for k, p := range w.all {
+		of(k, p.at(now))
+	}
+	for k, x := range w.told {
+		of(k, x)
 	}
 }
 
