@@ -33,7 +33,7 @@ func (s *Store) Put(ctx context.Context, batch []*errand.Task, decide func(old, 
 			return p.run(ctx, batch)
 		})
 		// Somebody else added one of the ids, or changed what was not locked.
-		if !errors.Is(err, errMoved) && !taken(err, "tasks_by_id") {
+		if !errors.Is(err, errMoved) && !taken(err, "tasks_by_id") && !taken(err, "tasks_pkey") {
 			return err
 		}
 	}
