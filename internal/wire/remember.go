@@ -25,7 +25,7 @@ func Remember(find Finder, now func() time.Time) Finder {
 	type key struct{ project, id string }
 	type known struct {
 		instance errand.Instance
-		until    time.Time
+		at       time.Time // when it was found
 	}
 	var mu sync.RWMutex
 	all := map[key]known{}
@@ -35,7 +35,7 @@ func Remember(find Finder, now func() time.Time) Finder {
 			mu.RLock()
 			i, ok := all[k]
 			mu.RUnlock()
-			if ok && at.Before(i.until) {
+			if age := at.Sub(i.at); ok && age >= 0 && age < rememberFor { // the clock may have been set back
 				return i.instance, nil
 			}
 		}
@@ -48,7 +48,7 @@ func Remember(find Finder, now func() time.Time) Finder {
 		if len(all) >= remembered {
 			clear(all) // cheaper than choosing, and what is in use comes back
 		}
-		all[k] = known{i, at.Add(rememberFor)}
+		all[k] = known{i, at}
 		return i, nil
 	}
 }

@@ -38,6 +38,9 @@ func TestRemember(t *testing.T) {
 	want(one, kafkaID, errand.Kafka, 3)
 	now = now.Add(time.Nanosecond)
 	want(one, kafkaID, errand.Redis, 4)
+	now = now.Add(-time.Hour) // the clock is set back
+	want(one, kafkaID, errand.Redis, 5)
+	want(one, kafkaID, errand.Redis, 5)
 	for i := range remembered {
 		if _, err := find(t.Context(), one, project, fmt.Sprint(i)); err != nil {
 			t.Fatal(err)
