@@ -25,7 +25,8 @@ func (a *app) copyCmd() *cobra.Command {
 from SQLite to PostgreSQL, back, or to another of the same kind. Stop the servers
 of both first. At the end both are read again and their tables compared by
 checksums; only then can a server use the target. A copy that was cut off goes on
-where it was when the same command is run again.
+where it was when the same command is run again. The schema of both is brought up
+to date first, as the start of a server would.
 
 A database is written as sqlite:PATH or postgres://USER@HOST/DATABASE. Passwords
 can come from PGPASSWORD or a file named by PGPASSFILE. What is sealed in the
@@ -41,7 +42,7 @@ database needs the key file of the old server; copy that too.`,
 		}}
 	cmd.Flags().StringVar(&from, "from", "", "database that is copied")
 	cmd.Flags().StringVar(&to, "to", "", "database that it is copied into")
-	cmd.Flags().BoolVar(&verify, "verify-only", false, "compare the two and change nothing")
+	cmd.Flags().BoolVar(&verify, "verify-only", false, "compare the two and copy nothing")
 	cmd.Flags().BoolVar(&force, "force", false, "copy although nodes use the PostgreSQL database that is copied")
 	for _, f := range []string{"from", "to"} {
 		if err := cmd.MarkFlagRequired(f); err != nil {
