@@ -34,6 +34,8 @@ type Dump struct {
 	name string
 	c    *pgx.Conn
 	tx   pgx.Tx // of a source: all that is read is of one moment
+
+	pooled bool // a pooler is between
 }
 
 // DumpSource opens the database at url to be read as of now, with its schema up
@@ -62,6 +64,10 @@ func DumpTarget(ctx context.Context, url string) (*Dump, error) {
 	d, err := openDump(ctx, url, false)
 	if err != nil {
 		return nil, err
+	}
+	if d.pooled { // a session's lock would stay with the pooler
+		err := errand.Errorf(errand.Invalid, "target", "%s is a pooler that hands connections from transaction to transaction; copy to the address of the database itself", d.name)
+		return nil, errors.Join(err, d.Close())
 	}
 	// One that was killed holds the lock until the database has noticed.
 	err = pgx.BeginFunc(ctx, d.c, func(tx pgx.Tx) error {
@@ -97,7 +103,7 @@ func openDump(ctx context.Context, url string, force bool) (*Dump, error) {
 	if err != nil {
 		return nil, t.refused(err)
 	}
-	d := &Dump{name: nameOf(&t), c: c}
+	d := &Dump{name: nameOf(&t), c: c, pooled: t.pooled}
 	if _, err = examine(ctx, c); err == nil {
 		err = migrate(ctx, c, steps)
 	}

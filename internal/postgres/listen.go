@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 
@@ -46,7 +47,7 @@ func (s *Store) Listen(ctx context.Context, ring func(tasks.Ring)) {
 		case <-ctx.Done():
 		}
 	}()
-	backoff := backoffFirst
+	backoff, level := backoffFirst, slog.LevelInfo
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := s.listen(ctx, ring)
@@ -57,7 +58,8 @@ func (s *Store) Listen(ctx context.Context, ring func(tasks.Ring)) {
 		switch {
 		case errors.Is(err, errDeaf):
 			pause = echoEvery
-			s.log.Info("notifications of the database do not come through; asking it twice a second instead", "again", pause)
+			s.log.Log(ctx, level, "notifications of the database do not come through; asking it twice a second instead", "again", pause)
+			level = slog.LevelDebug // it is likely to stay so
 		case time.Since(began) > netEvery:
 			backoff = backoffFirst
 			pause = 0
@@ -78,7 +80,7 @@ func (s *Store) poll(ctx context.Context, pause time.Duration, ring func(tasks.R
 		if left <= 0 || !sleep(ctx, min(left, about(pollEvery))) {
 			return
 		}
-		ring(ringAll)
+		ring(tasks.RingChanged | tasks.RingProgress) // credentials are not remembered for long anyway
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/errandhq/errand"
 	"github.com/errandhq/errand/internal/auth"
 	"github.com/errandhq/errand/internal/storetest"
 	"github.com/errandhq/errand/internal/tasks"
@@ -58,5 +59,15 @@ func TestPooler(t *testing.T) {
 				})
 			})
 		})
+	}
+}
+
+// TestPoolerTakesNoCopy: the lock of who copies is a session's.
+func TestPoolerTakesNoCopy(t *testing.T) {
+	t.Parallel()
+	url := realServer(t).Bouncer(t)
+	_, err := DumpTarget(t.Context(), url(newDatabase(t)))
+	if e := errand.ErrorOf(err); e == nil || e.Kind != errand.Invalid || e.Subject != "target" {
+		t.Errorf("a copy into a pooler: %v", err)
 	}
 }
