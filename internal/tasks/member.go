@@ -16,8 +16,12 @@ const (
 	leaveTime = 2 * time.Second
 )
 
-// maxToldWorkers bounds how many of its workers a node tells the others of.
-const maxToldWorkers = 1000
+// What bounds how many of its workers a node tells the others of, at every
+// meeting: their number, and that of the operations that they name.
+const (
+	maxToldWorkers    = 1000
+	maxToldOperations = 20_000
+)
 
 // Member is this process among the nodes that share its store. It tells the
 // others of its workers, hears of theirs, keeps the clock right, and wakes who

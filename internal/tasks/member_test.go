@@ -246,6 +246,13 @@ func TestToldWorkersAreBounded(t *testing.T) {
 	if len(told) != maxToldWorkers || told[0].Name != time.Duration(maxToldWorkers+9).String() {
 		t.Errorf("%d are told of, the first is %s", len(told), told[0].Name)
 	}
+	var wide workers
+	for i := range 30 {
+		wide.enter("p", ClaimRequest{Worker: time.Duration(i).String(), Operations: make([]string, MaxLimit)}, at)
+	}
+	if n := len(wide.lately(at)); n != maxToldOperations/MaxLimit {
+		t.Errorf("%d workers that name %d operations each are told of", n, MaxLimit)
+	}
 	for i := range maxWorkers + 10 {
 		w.hear([]Worker{{Project: "p", Name: time.Duration(i).String()}}, time.Time{})
 		if len(w.told) > maxWorkers {

@@ -99,7 +99,14 @@ func (w *workers) lately(now time.Time) []Worker {
 		}
 	}
 	slices.SortFunc(all, func(a, b Worker) int { return b.Seen.Compare(a.Seen) })
-	return all[:min(len(all), maxToldWorkers)]
+	all = all[:min(len(all), maxToldWorkers)]
+	operations := 0
+	for i, x := range all {
+		if operations += len(x.Operations); operations > maxToldOperations {
+			return all[:i]
+		}
+	}
+	return all
 }
 
 // at is the worker as it is now: one that waits is there.
