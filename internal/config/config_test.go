@@ -198,7 +198,7 @@ func TestBadValues(t *testing.T) {
 		{name: "age in months", args: []string{"--keep-tasks=3m"}, want: []string{"keep-tasks", "3m", "at least 1h"}},
 		{name: "age of logs in months", args: []string{"--keep-logs=3m"}, want: []string{"keep-logs", "3m", "at least 1h"}},
 		{name: "keep less than none", args: []string{"--keep-count=-1"}, want: []string{"keep-count", "0 for any number"}},
-		{name: "retention of a name", file: "[retention.orders]\nkeep_count = 1\n", want: []string{"retention", `"orders"`, "32 hex digits"}},
+		{name: "retention of a name", file: "[retention.orders]\nkeep_count = 1\n", want: []string{"retention", `"orders"`, "32 lower-case hex digits"}},
 		{name: "retention of something else", file: "[retention.0123456789abcdef0123456789abcdef]\nkeep_tsaks = 1\n", want: []string{"errand.toml:2:", "keep_tsaks"}},
 		{name: "retention of one project", file: "[retention.0123456789abcdef0123456789abcdef]\nkeep_count = -1\n", want: []string{"retention.0123456789abcdef0123456789abcdef.keep-count"}},
 		{name: "dialect", args: []string{"--default-dialect=x"}, want: []string{"dms, dcs"}},

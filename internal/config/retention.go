@@ -91,7 +91,7 @@ func (c *Config) checkRetention() error {
 	}
 	for _, project := range slices.Sorted(maps.Keys(c.Retention)) {
 		if !errand.ValidProjectID(project) {
-			return bad("retention", project, "a table [retention.PROJECT] is named by the id of a project, 32 hex digits or a UUID")
+			return bad("retention", project, "a table [retention.PROJECT] is named by the id of a project, 32 lower-case hex digits or a UUID")
 		}
 		tasks, count, logs := c.For(project)
 		if err := checkKeep("retention."+project+".", Age(tasks), count, Age(logs)); err != nil {
