@@ -31,7 +31,7 @@ setup: ## install the services that tests run: PostgreSQL, PgBouncer (Debian, as
 	@scripts/services.sh
 
 .PHONY: test
-test: setup check fuzz unit conformance ## everything that a change must pass
+test: setup check fuzz unit peers conformance ## everything that a change must pass
 
 .PHONY: check
 check: ## formatting, go vet, staticcheck
@@ -51,6 +51,10 @@ fuzz: ## every fuzz target for FUZZTIME
 			$(GO) test "$$dir" -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x </dev/null; \
 		done; \
 	done
+
+.PHONY: peers
+peers: ## that the comparison with peers works; what it measures then says nothing
+	cd bench && $(GO) vet ./... && $(GO) test ./...
 
 .PHONY: conformance
 conformance: ## the provider's own SDKs, as users install them, against the binary

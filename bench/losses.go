@@ -39,7 +39,7 @@ func (r *report) contests() []contest {
 		}, false, milliseconds, "a request over HTTP takes a tenth of a millisecond or two by itself; a queue that is a list in Redis has its length at hand, and no filter"},
 		{"memory, idle, without the database", func(f *figures) float64 {
 			return middle(f.idle, func(i idleFigures) float64 { return float64(i.memory) })
-		}, false, megabytes, "a server with its catalogue, its console and its documentation is more than a library"},
+		}, false, megabytes, "a server with its catalogue, its dialects and its documentation is more than a library"},
 	}
 }
 
