@@ -18,7 +18,8 @@ func (a *app) serveCmd() *cobra.Command {
 		Long: `Run the server until SIGINT or SIGTERM, then finish the requests in flight.
 
 The first start creates a project named like the region, the user admin and an
-access key. They are printed once and written to the credentials file.
+access key. They are written to the credentials file, and printed once if standard
+output is a terminal: what is logged must not hold them.
 SIGHUP takes up changed certificate files at once.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -31,7 +32,7 @@ SIGHUP takes up changed certificate files at once.`,
 				return err
 			}
 			err = n.dir.Bootstrap(cmd.Context(), c.Region, func(f auth.First) error {
-				return deliver(a.stdout, c, n.urls[0], f)
+				return deliver(a.stdout, isTerminal(a.stdout), c, n.urls[0], f)
 			})
 			if err != nil {
 				return errors.Join(err, n.close())
@@ -43,8 +44,9 @@ SIGHUP takes up changed certificate files at once.`,
 	return cmd
 }
 
-// deliver writes the credentials of a first start to their file, and prints them.
-func deliver(w io.Writer, c *config.Config, url string, f auth.First) error {
+// deliver writes the credentials of a first start to their file, and prints them
+// where only a person reads them: what goes elsewhere may be kept as a log.
+func deliver(w io.Writer, show bool, c *config.Config, url string, f auth.First) error {
 	text := credentials(url, f)
 	old, err := writeSecret(c.Credentials, text)
 	if err != nil {
@@ -53,6 +55,10 @@ func deliver(w io.Writer, c *config.Config, url string, f auth.First) error {
 	fmt.Fprintf(w, "first start: created project %s, user %s and an access key\n", f.Project.Name, f.User.Name)
 	if old != "" {
 		fmt.Fprintf(w, "%s was there before and is now %s\n", c.Credentials, old)
+	}
+	if !show {
+		fmt.Fprintf(w, "their credentials are in %s\n", c.Credentials)
+		return nil
 	}
 	fmt.Fprintf(w, "their credentials are in %s and are not shown again:\n\n%s\n", c.Credentials, text)
 	return nil

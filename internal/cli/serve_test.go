@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/errandhq/errand/internal/auth"
+	"github.com/errandhq/errand/internal/config"
 )
 
 func mode(t *testing.T, name string) os.FileMode {
@@ -43,10 +46,17 @@ func TestFirstStart(t *testing.T) {
 		}
 	}
 	text := b.stdout.String()
-	for _, name := range []string{"HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK", "HUAWEICLOUD_SDK_PROJECT_ID", "ERRAND_USER", "ERRAND_PASSWORD", "ERRAND_SERVER"} {
-		if env[name] == "" || strings.Count(text, name+"="+env[name]+"\n") != 1 {
-			t.Errorf("%s=%s is not printed once: %s", name, env[name], text)
+	for _, name := range credentialNames {
+		if env[name] == "" {
+			t.Errorf("the file has no %s", name)
 		}
+	}
+	// What is not a terminal may be a log.
+	if strings.Contains(text, env["HUAWEICLOUD_SDK_SK"]) || strings.Contains(text, env["ERRAND_PASSWORD"]) {
+		t.Errorf("secrets are printed to what is not a terminal: %s", text)
+	}
+	if !strings.Contains(text, "credentials are in "+filepath.Join(dir, "credentials")+"\n") {
+		t.Errorf("nothing says where the credentials are: %s", text)
 	}
 	if env["ERRAND_USER"] != "admin" || len(env["HUAWEICLOUD_SDK_PROJECT_ID"]) != 32 || !strings.Contains(text, "project eu-1") {
 		t.Errorf("first start made %v: %s", env, text)
@@ -72,6 +82,29 @@ func TestFirstStart(t *testing.T) {
 	}
 	if after, err := os.ReadFile(filepath.Join(dir, "credentials")); err != nil || string(after) != string(before) {
 		t.Errorf("the second start changed the credentials file: %v", err)
+	}
+}
+
+var credentialNames = []string{"HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK", "HUAWEICLOUD_SDK_PROJECT_ID", "ERRAND_USER", "ERRAND_PASSWORD", "ERRAND_SERVER"}
+
+// TestDeliverToATerminal holds that a person at a terminal is shown what is in
+// the file, once.
+func TestDeliverToATerminal(t *testing.T) {
+	t.Parallel()
+	c := &config.Config{Credentials: filepath.Join(t.TempDir(), "credentials")}
+	var shown strings.Builder
+	first := auth.First{Password: "a password"}
+	if err := deliver(&shown, true, c, "http://localhost", first); err != nil {
+		t.Fatal(err)
+	}
+	written, err := os.ReadFile(c.Credentials)
+	if err != nil || !strings.HasSuffix(shown.String(), "not shown again:\n\n"+string(written)+"\n") {
+		t.Errorf("%v: shown %q, written %q", err, shown.String(), written)
+	}
+	for _, name := range credentialNames {
+		if strings.Count(shown.String(), name+"=") != 1 {
+			t.Errorf("%s is not shown once: %s", name, shown.String())
+		}
 	}
 }
 
