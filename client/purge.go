@@ -15,11 +15,11 @@ type Purge struct {
 	Project string // the id of a project; "" for all
 
 	Before    time.Time     // tasks that were created before, and older events of tasks that are gone
-	OlderThan time.Duration // in place of Before; to the second
+	OlderThan time.Duration // in place of Before; to the second, an hour or more
 	Keep      int           // tasks beyond the newest so many of each project
 
 	LogsBefore    time.Time     // logs of tasks that were created before
-	LogsOlderThan time.Duration // in place of LogsBefore; to the second
+	LogsOlderThan time.Duration // in place of LogsBefore; to the second, an hour or more
 
 	DryRun bool   // remove nothing, and count
 	After  string // the Next of the answer before

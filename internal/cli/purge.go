@@ -105,7 +105,8 @@ func (a *app) purgeCmd() *cobra.Command {
 	f.BoolVar(&yes, "yes", false, "remove it; nothing brings it back but a backup")
 	cmd.Long = `Remove finished tasks with their logs and events, or their logs alone. Each of
 --older-than, --keep and --logs-older-than selects by itself; without any of them,
-what the settings keep-tasks, keep-count and keep-logs of the server say goes.
+what the settings keep-tasks, keep-count and keep-logs of the server say goes. An
+age is at least 1h; m are minutes, and a month is written 30d.
 Tasks that have not ended stay, whatever their age.
 
 Without --yes, it says what would go and removes nothing. The work is done in
@@ -120,8 +121,8 @@ func age(flag, text string) (time.Duration, error) {
 	if err := a.UnmarshalText([]byte(text)); err != nil {
 		return 0, usage("--%s: %w", flag, err)
 	}
-	if time.Duration(a) < time.Second {
-		return 0, usage("--%s %s would be everything; write an age of a second or more, such as 90d", flag, text)
+	if time.Duration(a) < tasks.MinAge {
+		return 0, usage("--%s %s would be nearly everything: m are minutes, and an age is at least 1h; a month is written 30d", flag, text)
 	}
 	return time.Duration(a), nil
 }

@@ -51,7 +51,10 @@ func TestPurge(t *testing.T) {
 		{args: "purge --yes --logs-older-than 30d", out: `^removed 0 tasks, 0 logs`},
 
 		{args: "purge --older-than 90", code: exitUsage, out: `--older-than: "90" is not an age.*90d`},
-		{args: "purge --older-than 0d", code: exitUsage, out: `would be everything`},
+		{args: "purge --older-than 0d", code: exitUsage, out: `would be nearly everything`},
+		{args: "purge --yes --older-than 1m", code: exitUsage, out: `--older-than 1m .* at least 1h; a month is written 30d`},
+		{args: "purge --yes --logs-older-than 59m59s", code: exitUsage, out: `--logs-older-than 59m59s .* at least 1h`},
+		{args: "purge --dry-run --older-than 1h", out: `^would remove 2 tasks`},
 		{args: "purge --logs-older-than x", code: exitUsage, out: `--logs-older-than: "x"`},
 		{args: "purge --keep -1", code: exitUsage, out: `1 or more`},
 		{args: "purge --yes --keep 0", code: exitUsage, out: `1 or more`}, // and not what the settings say

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/errandhq/errand"
+	"github.com/errandhq/errand/internal/tasks"
 )
 
 // Age is a time.Duration that is written like "90d", "12h" or "1d12h": a number
@@ -80,10 +81,6 @@ func (c *Config) For(project string) (tasks time.Duration, count int, logs time.
 	return time.Duration(*keep.Tasks), *keep.Count, time.Duration(*keep.Logs)
 }
 
-// minKeep is the shortest time that anything is kept by itself: who writes 3m has
-// months in mind.
-const minKeep = time.Hour
-
 // checkRetention checks what is kept of all projects and of single ones.
 func (c *Config) checkRetention() error {
 	if err := checkKeep("", c.KeepTasks, c.KeepCount, c.KeepLogs); err != nil {
@@ -93,21 +90,21 @@ func (c *Config) checkRetention() error {
 		if !errand.ValidProjectID(project) {
 			return bad("retention", project, "a table [retention.PROJECT] is named by the id of a project, 32 lower-case hex digits or a UUID")
 		}
-		tasks, count, logs := c.For(project)
-		if err := checkKeep("retention."+project+".", Age(tasks), count, Age(logs)); err != nil {
+		age, count, logs := c.For(project)
+		if err := checkKeep("retention."+project+".", Age(age), count, Age(logs)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func checkKeep(prefix string, tasks Age, count int, logs Age) error {
+func checkKeep(prefix string, age Age, count int, logs Age) error {
 	switch {
-	case tasks > 0 && tasks < Age(minKeep):
-		return bad(prefix+"keep-tasks", tasks.String(), "it must be 0 for ever, or at least 1h; days are written like 90d")
+	case age > 0 && age < Age(tasks.MinAge):
+		return bad(prefix+"keep-tasks", age.String(), "it must be 0 for ever, or at least 1h; days are written like 90d")
 	case count < 0:
 		return bad(prefix+"keep-count", strconv.Itoa(count), "it must be 0 for any number, or 1 or more")
-	case logs > 0 && logs < Age(minKeep):
+	case logs > 0 && logs < Age(tasks.MinAge):
 		return bad(prefix+"keep-logs", logs.String(), "it must be 0 for as long as the task, or at least 1h; days are written like 30d")
 	}
 	return nil

@@ -16,11 +16,11 @@ type PurgeRequest struct {
 	Project string // "" for all
 
 	Before time.Time
-	Age    time.Duration // in place of Before: tasks created longer ago
+	Age    time.Duration // in place of Before: tasks created longer ago; MinAge or more
 	Keep   int
 
 	LogsBefore time.Time
-	LogAge     time.Duration // in place of LogsBefore
+	LogAge     time.Duration // in place of LogsBefore; MinAge or more
 
 	DryRun bool
 	After  string // the Next of the answer before, if that said More
@@ -124,6 +124,8 @@ func (q PurgeRequest) selection(now time.Time) (Purge, error) {
 		switch {
 		case m.age < 0:
 			return p, errand.Errorf(errand.Invalid, m.name, "an age must not be negative")
+		case m.age > 0 && m.age < MinAge:
+			return p, errand.Errorf(errand.Invalid, m.name, "an age must be at least an hour, not %s; a month is 30 days, which is written 30d, or as 2592000 seconds", m.age)
 		case m.age > 0 && !m.moment.IsZero():
 			return p, errand.Errorf(errand.Invalid, m.name, "give either a moment or an age, not both")
 		case m.age > 0:

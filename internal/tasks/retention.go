@@ -21,6 +21,10 @@ type Rule struct {
 	LogAge time.Duration // of the logs of finished tasks, from the creation of the task
 }
 
+// MinAge is the least age at which a rule, or an admin who gives an age, lets
+// history go: who writes 1m has a month in mind, and would lose everything.
+const MinAge = time.Hour
+
 func (r Rule) keepsAll() bool { return r == Rule{} }
 
 // RetentionOptions say what a Retention keeps.
