@@ -15,10 +15,11 @@ import (
 )
 
 const (
-	pollEvery = 500 * time.Millisecond // without notifications
-	netEvery  = 10 * time.Second       // with them
-	echoEvery = time.Minute            // whether they still come
-	echoWait  = 3 * time.Second        // for one's own
+	pollEvery   = 500 * time.Millisecond // without notifications
+	forgetEvery = 3 * time.Second        // what is remembered of credentials, without them
+	netEvery    = 10 * time.Second       // with them
+	echoEvery   = time.Minute            // whether they still come
+	echoWait    = 3 * time.Second        // for one's own
 
 	backoffFirst = 100 * time.Millisecond // before connecting again
 	backoffMost  = 15 * time.Second
@@ -75,12 +76,17 @@ func (s *Store) Listen(ctx context.Context, ring func(tasks.Ring)) {
 
 // poll rings without being told to, for about as long as pause.
 func (s *Store) poll(ctx context.Context, pause time.Duration, ring func(tasks.Ring)) {
+	var told time.Time // to forget credentials, which many requests would have to look up again
 	for end := time.Now().Add(about(pause)); ; {
 		left := time.Until(end)
 		if left <= 0 || !sleep(ctx, min(left, about(pollEvery))) {
 			return
 		}
-		ring(tasks.RingChanged | tasks.RingProgress) // credentials are not remembered for long anyway
+		r := tasks.RingChanged | tasks.RingProgress
+		if time.Since(told) > forgetEvery {
+			r, told = ringAll, time.Now()
+		}
+		ring(r)
 	}
 }
 

@@ -61,7 +61,7 @@ func (c *copier) admit(ctx context.Context, to Target, source string) (begun boo
 		}
 	}
 	if len(full) > 0 {
-		return false, errand.Errorf(errand.Conflict, "target", "%s is not empty: it has rows in %s; copy into a new database", to.Name(), strings.Join(full, ", "))
+		return false, errand.Errorf(errand.Conflict, "target", "%s is not empty: it has rows in %s; copy into a new database, or see with --verify-only whether a copy came to its end", to.Name(), strings.Join(full, ", "))
 	}
 	return false, nil
 }
