@@ -16,7 +16,7 @@ import (
 
 const (
 	pollEvery   = 500 * time.Millisecond // without notifications
-	forgetEvery = 3 * time.Second        // what is remembered of credentials, without them
+	recallEvery = 3 * time.Second        // what is remembered of credentials, without them
 	netEvery    = 10 * time.Second       // with them
 	echoEvery   = time.Minute            // whether they still come
 	echoWait    = 3 * time.Second        // for one's own
@@ -83,7 +83,7 @@ func (s *Store) poll(ctx context.Context, pause time.Duration, ring func(tasks.R
 			return
 		}
 		r := tasks.RingChanged | tasks.RingProgress
-		if time.Since(told) > forgetEvery {
+		if time.Since(told) > recallEvery {
 			r, told = ringAll, time.Now()
 		}
 		ring(r)
