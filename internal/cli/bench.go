@@ -68,6 +68,9 @@ func (a *app) benchCmd() *cobra.Command {
 			if err := a.benchReport(r); err != nil {
 				return err
 			}
+			if err == nil {
+				err = r.failure()
+			}
 		}
 		return err
 	})
@@ -117,6 +120,8 @@ refuses an operation that a worker serves now; mix run refuses --operation by
 default in a project that has other instances of the engine. Declare an operation
 for it, or use a project of its own. A task on an instance that is not the bench's
 is failed by its workers, never reported as done.
+
+The exit code is 1 if any request failed, or had no answer at the end.
 
 The figures are those of this machine, this network and this moment: the bench
 takes processor time of its own, which counts if the server runs beside it.`
@@ -227,12 +232,8 @@ func (a *app) benchReport(r *benchResult) error {
 	}
 	var rows [][]string
 	for _, k := range r.Kinds {
-		failed := int64(0)
-		for _, n := range k.Errors {
-			failed += n
-		}
 		rows = append(rows, []string{k.Kind, strconv.FormatUint(k.Count, 10), fmt.Sprintf("%.1f", k.PerSecond),
-			millis(k.P50), millis(k.P99), millis(k.P999), millis(k.Max), strconv.FormatInt(failed, 10)})
+			k.millis(k.P50), k.millis(k.P99), k.millis(k.P999), k.millis(k.Max), strconv.FormatInt(k.failed(), 10)})
 	}
 	if err := a.table([]string{"KIND", "COUNT", "PER SECOND", "P50", "P99", "P99.9", "MAX", "ERRORS"}, rows); err != nil {
 		return err
@@ -267,7 +268,32 @@ func (a *app) benchReport(r *benchResult) error {
 	return err
 }
 
-func millis(ms float64) string { return fmt.Sprintf("%.2f ms", ms) }
+// millis is a time for people; where no request succeeded there is none.
+func (k kindStats) millis(ms float64) string {
+	if k.Count == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.2f ms", ms)
+}
+
+func (k kindStats) failed() (sum int64) {
+	for _, n := range k.Errors {
+		sum += n
+	}
+	return sum
+}
+
+// failure is the error of a bench of which not every request succeeded.
+func (r *benchResult) failure() error {
+	failed := r.Unfinished
+	for _, k := range r.Kinds {
+		failed += k.failed()
+	}
+	if failed == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d requests failed or had no answer", failed)
+}
 
 func countsOf(errors map[string]int64) string {
 	var parts []string

@@ -45,6 +45,9 @@ func (a *app) bench(ctx context.Context, s *session, g *benchArgs) (*benchResult
 		return nil, err
 	}
 	r, err := b.measure(ctx)
+	if r == nil && ctx.Err() != nil && !g.keep && len(b.made) > 0 {
+		fmt.Fprintf(a.stderr, "errand: interrupted; forgetting the %d instances that were made\n", len(b.made))
+	}
 	if left := b.remove(context.WithoutCancel(ctx)); left != nil {
 		err = errors.Join(err, left)
 	}
@@ -245,14 +248,21 @@ func (b *bencher) prepare(ctx context.Context, kind string) (func(context.Contex
 	}, nil
 }
 
-// register adds the instances of a kind.
+// errSetUp is what comes of Ctrl-C before the load began.
+var errSetUp = errors.New("interrupted before the load began")
+
+// register adds the instances of a kind. A request that is on its way is not cut
+// off: it might be carried out once the instance has been forgotten.
 func (b *bencher) register(ctx context.Context, kind string, engine errand.Engine) ([]string, error) {
 	var ids []string
 	for n := range b.instances {
+		if ctx.Err() != nil {
+			return nil, errSetUp
+		}
 		id := errand.NewID(time.Now())
 		id = strings.Join([]string{id[:8], id[8:12], id[12:16], id[16:20], id[20:]}, "-")
 		b.made = append(b.made, id) // even if the answer is lost
-		_, err := b.cl.Register(ctx, errand.Instance{Project: b.project, ID: id, Name: b.name + "-" + kind + "-" + strconv.Itoa(n), Engine: engine})
+		_, err := b.cl.Register(context.WithoutCancel(ctx), errand.Instance{Project: b.project, ID: id, Name: b.name + "-" + kind + "-" + strconv.Itoa(n), Engine: engine})
 		if err != nil {
 			return nil, err
 		}
@@ -270,7 +280,10 @@ func (b *bencher) prepareList(ctx context.Context) (func(context.Context, int) e
 			return nil, err
 		}
 		for _, id := range ids {
-			if _, err := b.cl.Import(ctx, b.project, id, bytes.NewReader(benchRecords(b.records, time.Now()))); err != nil {
+			if ctx.Err() != nil {
+				return nil, errSetUp
+			}
+			if _, err := b.cl.Import(context.WithoutCancel(ctx), b.project, id, bytes.NewReader(benchRecords(b.records, time.Now()))); err != nil {
 				return nil, err
 			}
 		}

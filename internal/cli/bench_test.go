@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -306,6 +307,53 @@ func TestBenchInterrupted(t *testing.T) {
 		t.Fatal(err)
 	}
 	runSteps(t, env, []step{{args: "bench --engine redis --operation elsewhere", code: exitRefused, out: `worker other serves elsewhere`}})
+}
+
+// TestBenchSetUpInterrupted covers Ctrl-C before the load.
+func TestBenchSetUpInterrupted(t *testing.T) {
+	t.Parallel()
+	_, env := serve(t, t.TempDir())
+	cl, err := client.New(client.Options{Server: env["ERRAND_SERVER"], Access: env["HUAWEICLOUD_SDK_AK"], Secret: env["HUAWEICLOUD_SDK_SK"]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := start(t, env, "bench", "--mix=list", "--duration=1h", "--instances=1000", "--records=1")
+	for total := 0; total < 3; {
+		if _, total, err = cl.Instances(t.Context(), env["HUAWEICLOUD_SDK_PROJECT_ID"], 0, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	code := b.stop()
+	if log := b.stderr.String(); code != exitFailure || !regexp.MustCompile(`^errand: interrupted; forgetting the \d+ instances .*\nerrand: interrupted before the load began\n$`).MatchString(log) {
+		t.Errorf("exit code %d: %s", code, log)
+	}
+	runSteps(t, env, []step{{args: "instance list -o json", out: `^\[\]\n$`}})
+}
+
+// TestBenchFailures covers what is said where requests failed.
+func TestBenchFailures(t *testing.T) {
+	t.Parallel()
+	r := &benchResult{Kinds: []kindStats{
+		{Kind: "list", Count: 2, P50: 1.5, P99: 2, P999: 2, Max: 2},
+		{Kind: "submit", Errors: map[string]int64{"unavailable": 3, "conflict": 1}, Example: "gone"},
+	}}
+	var out strings.Builder
+	if err := (&app{stdout: &out}).benchReport(r); err != nil {
+		t.Fatal(err)
+	}
+	if !regexp.MustCompile(`(?m)^list +2 +0.0 +1.50 ms +2.00 ms +2.00 ms +2.00 ms +0$`).MatchString(out.String()) ||
+		!regexp.MustCompile(`(?m)^submit +0 +0.0 +- +- +- +- +4$`).MatchString(out.String()) {
+		t.Errorf("printed\n%s", out.String())
+	}
+	for want, r := range map[string]*benchResult{
+		"4 requests failed or had no answer": r,
+		"1 requests failed or had no answer": {Unfinished: 1, Kinds: r.Kinds[:1]},
+		"":                                   {Kinds: r.Kinds[:1]},
+	} {
+		if err := r.failure(); want == "" && err != nil || want != "" && (err == nil || err.Error() != want || exitCode(err) != exitFailure) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+	}
 }
 
 func claimOf(operation string) worker.ClaimRequest {
