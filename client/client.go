@@ -6,7 +6,8 @@
 //
 // Errors of the server are an [*Error], which wraps an *errand.Error of the kind
 // that the server gave; one that says that the server could not be reached is of
-// kind errand.Unavailable. [errand.ErrorOf] reads both.
+// kind errand.Unavailable. A call whose context was cancelled before the answer is
+// of that kind too, and wraps context.Canceled. [errand.ErrorOf] reads both.
 //
 // Calls that only read, and those that may be repeated without doing any more
 // ([Client.Import], [Client.Submit] and [Client.Retry] with a key,
@@ -19,6 +20,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -128,6 +130,9 @@ func (c *Client) do(ctx context.Context, k call, out any) error {
 	}
 	body := &io.LimitedReader{R: resp.Body, N: maxAnswer}
 	if err := json.NewDecoder(body).Decode(out); err != nil {
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return k.cutOff(ctx)
+		}
 		if body.N <= 0 {
 			return answerError(resp, errand.Errorf(errand.Internal, "answer", "the answer is longer than %d bytes", int64(maxAnswer)))
 		}
@@ -188,7 +193,10 @@ func (c *Client) once(ctx context.Context, k call, address string) (*http.Respon
 		return nil, errand.Errorf(errand.Invalid, "access_key", "the request cannot be signed: %v", err)
 	}
 	resp, err := c.http.Do(r)
-	if err != nil {
+	switch {
+	case err != nil && errors.Is(ctx.Err(), context.Canceled):
+		return nil, k.cutOff(ctx)
+	case err != nil:
 		return nil, errand.Errorf(errand.Unavailable, "server", "%s cannot be reached", c.base).WithCause(err)
 	}
 	if resp.StatusCode/100 != 2 {
@@ -196,6 +204,15 @@ func (c *Client) once(ctx context.Context, k call, address string) (*http.Respon
 		return nil, readError(resp)
 	}
 	return resp, nil
+}
+
+// cutOff is the error of a call that its caller gave up.
+func (k call) cutOff(ctx context.Context) error {
+	msg := "interrupted before the server answered"
+	if k.method != http.MethodGet {
+		msg += "; what it was asked for may have been done, or not"
+	}
+	return errand.Errorf(errand.Unavailable, "request", "%s", msg).WithCause(ctx.Err())
 }
 
 // address returns the URL of a call. An empty segment would be another call.

@@ -170,7 +170,7 @@ func exitCode(err error) int {
 		return exitUsage
 	}
 	e, ok := errors.AsType[*errand.Error](err)
-	if !ok {
+	if !ok || interrupted(err) {
 		return exitFailure
 	}
 	switch e.Kind {

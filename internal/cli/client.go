@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -97,6 +98,9 @@ func (s *session) explain(err error) error {
 	}
 	return err
 }
+
+// interrupted reports whether Ctrl-C came before an answer.
+func interrupted(err error) bool { return errors.Is(err, context.Canceled) }
 
 // project returns the id of the project to work in: the one that the settings
 // give by id or name, or else the one that the access key is for.

@@ -37,7 +37,7 @@ func (a *app) submitCmd() *cobra.Command {
 		}
 		t, err := s.Submit(ctx, project, g.instance, sub)
 		if err != nil {
-			return explainParams(err, args[0])
+			return repeatable(explainParams(err, args[0]), sub.Key)
 		}
 		return a.submitted(ctx, s, t, g.wait)
 	})
@@ -119,6 +119,15 @@ func explainParams(err error, operation string) error {
 		return fmt.Errorf("%w (`errand operation show %s` prints what it takes)", err, operation)
 	} else if e.Kind == errand.NotFound && e.Subject == "operation" {
 		return fmt.Errorf("%w (`errand operation list` prints those that there are)", err)
+	}
+	return err
+}
+
+// repeatable adds to the error of a submission that was cut off how to repeat it
+// without making a second task.
+func repeatable(err error, key string) error {
+	if interrupted(err) {
+		return fmt.Errorf("%w; repeat the command with --key %s, which makes no second task", err, key)
 	}
 	return err
 }
@@ -205,7 +214,7 @@ func (a *app) retryCmd() *cobra.Command {
 		}
 		t, err := s.Retry(ctx, project, args[0], values, key)
 		if err != nil {
-			return err
+			return repeatable(err, key)
 		}
 		return a.submitted(ctx, s, t, wait)
 	})
