@@ -285,6 +285,14 @@ func (s *Server) Close() error {
 	return os.RemoveAll(filepath.Dir(s.Dir))
 }
 
+// Own gives a directory to the user that the server runs as.
+func (s *Server) Own(dir string) error {
+	if c := s.cred.Credential; c != nil {
+		return os.Chown(dir, int(c.Uid), int(c.Gid))
+	}
+	return nil
+}
+
 func freePort() (int, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

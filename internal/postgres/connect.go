@@ -54,6 +54,8 @@ type target struct {
 	// pooled: a pooler hands its connections from transaction to transaction, so
 	// that no setting and no prepared statement stays with them.
 	pooled bool
+
+	trouble *trouble // of its connections
 }
 
 // parse reads an address.
@@ -79,12 +81,21 @@ func parse(url string) (target, error) {
 	if c.ValidateConnect == nil && len(hosts(c)) > 1 && !strings.Contains(url, attrs) && os.Getenv("PGTARGETSESSIONATTRS") == "" {
 		c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
+	for _, host := range hosts(c) {
+		if strings.Contains(c.Database, "@") || !strings.HasPrefix(host, "/") && strings.ContainsAny(host, "@/?#") {
+			return target{}, errors.New("the address of the database is not understood; it must be like " + example)
+		}
+	}
+	faults := &trouble{}
 	c.OnPgError = func(_ *pgconn.PgConn, e *pgconn.PgError) bool {
+		if noted[e.Code] {
+			faults.note(e.Code)
+		}
 		// A connection on which nothing can be written leads to a server that
 		// was the primary once: another one is to be looked for.
 		return e.SeverityUnlocalized != "FATAL" && e.SeverityUnlocalized != "PANIC" && e.Code != "25006"
 	}
-	return target{config: cfg, mode: strings.Contains(url, "default_query_exec_mode")}, nil
+	return target{config: cfg, trouble: faults, mode: strings.Contains(url, "default_query_exec_mode")}, nil
 }
 
 // hosts are the servers that c tries, in order.
@@ -168,7 +179,7 @@ func (t *target) refused(err error) error {
 	case "42501":
 		why = "does not give that user the rights that are needed: CREATE in its schema, and all on the tables there"
 	case "53300":
-		why = "has no connection left; raise max_connections, or lower what others use"
+		why = "has no connection left; raise max_connections or the limit of the user or the database, or lower what others use"
 	case "53100":
 		why = "cannot be used because its disk is full; free some space"
 	case "57P01", "57P02", "57P03":

@@ -27,11 +27,13 @@ var reports = map[string]string{
 	"40001": "the database could not do this beside other changes; try again",
 	"40P01": "the database could not do this beside other changes; try again",
 	"42501": "the server's user lacks rights in the database; see the log of the server",
+	"42703": schemaHint,
+	"42P01": schemaHint,
 	"42P05": poolerHint,
 	"53000": "the database lacks resources; try again",
 	"53100": "the disk that holds the database is full; free some space",
 	"53200": "the database is out of memory",
-	"53300": "the database has no connection left for the server; raise max_connections, or lower what others use",
+	"53300": "the database has no connection left for the server; raise max_connections or the limit of the user or the database, or lower what others use",
 	"53400": "the database has reached a limit that is set for it",
 	"55P03": "the database was busy with other changes for too long; try again",
 	"55000": "the database is not ready for this; try again",
@@ -43,6 +45,9 @@ var reports = map[string]string{
 	"58000": "the system that the database runs on failed; see its log",
 	"58030": "the disk that holds the database failed; see the log of the database and of its system",
 }
+
+// schemaHint is for a schema that somebody else has changed.
+const schemaHint = "the schema is not as the server made it: something is missing; errand doctor says what"
 
 // poolerHint is for connections that a pooler hands from transaction to
 // transaction without saying so.

@@ -16,7 +16,6 @@ import (
 	"log/slog"
 	"runtime"
 	"sync"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -200,48 +199,4 @@ func (s *Store) snapshot(ctx context.Context, fn func(ctx context.Context, t pgx
 			return fn(ctx, t)
 		})
 	})
-}
-
-const (
-	pulseEvery  = 3 * time.Second // how long an answer of Ping holds
-	pulseFailed = time.Second     // and one that was an error
-	pulseLimit  = 5 * time.Second // for the database to answer
-)
-
-// pulse remembers what the last Ping found, so that probes cost nothing.
-type pulse struct {
-	turn chan struct{} // held by who asks the database
-	at   time.Time
-	err  error
-}
-
-// Ping implements tasks.Store. The database must take a write and make it
-// durable, which a standby or a full disk does not. What was found a few seconds
-// ago holds.
-func (s *Store) Ping(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return tooLate(err)
-	}
-	if err := s.open(); err != nil {
-		return err
-	}
-	select {
-	case s.pulse.turn <- struct{}{}:
-		defer func() { <-s.pulse.turn }()
-	case <-ctx.Done():
-		return tooLate(ctx.Err())
-	}
-	hold := pulseEvery
-	if s.pulse.err != nil {
-		hold = pulseFailed
-	}
-	if !s.pulse.at.IsZero() && time.Since(s.pulse.at) < hold {
-		return s.pulse.err
-	}
-	// What is found is for all who ask, so it does not end with this caller.
-	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), pulseLimit)
-	defer cancel()
-	_, err := s.writers.Exec(limited, `UPDATE pulse SET n = n + 1`)
-	s.pulse.at, s.pulse.err = time.Now(), classify(err)
-	return s.pulse.err
 }
