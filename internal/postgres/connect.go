@@ -65,6 +65,9 @@ func parse(url string) (target, error) {
 		return target{}, errors.New("the database needs an address, such as " + example)
 	}
 	cfg, err := pgxpool.ParseConfig(url)
+	if err == nil && strings.Contains(url, "#") {
+		err = errors.New("a fragment")
+	}
 	if err != nil { // it quotes the address, and may take part of the password for something else
 		return target{}, errors.New("the address of the database is not understood; it must be like " + example)
 	}
