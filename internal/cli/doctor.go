@@ -24,7 +24,8 @@ with PostgreSQL nodes may be running.
 
 Each check prints a line. With --fix, what is safe to mend is mended, in short
 transactions beside those of the nodes; the status of a task is never changed. The
-exit code is 1 if errors remain.`,
+exit code is 1 if errors remain. Where the schema or the user's rights stop the
+checks, the last line says after which.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.load(cmd)
@@ -66,10 +67,22 @@ func (a *app) doctor(ctx context.Context, c *config.Config, o upkeep.CheckOption
 	if len(r.Findings) > 0 {
 		err = errors.Join(a.examined(r), err)
 	}
-	if err == nil && r.Errors() > 0 {
-		err = fmt.Errorf("%d checks found errors that remain", r.Errors())
+	rest := ""
+	if r.Stopped != "" {
+		rest = fmt.Sprintf("nothing after %s was checked", r.Stopped)
 	}
-	return err
+	switch {
+	case err != nil:
+		return err
+	case r.Errors() == 0:
+		if rest != "" {
+			fmt.Fprintf(a.stderr, "errand: %s\n", rest)
+		}
+		return nil
+	case rest != "":
+		return fmt.Errorf("%d checks found errors that remain; %s", r.Errors(), rest)
+	}
+	return fmt.Errorf("%d checks found errors that remain", r.Errors())
 }
 
 // examined prints what was found.

@@ -94,6 +94,12 @@ func TestDoctorCommand(t *testing.T) {
 	if r.code != exitOK || !strings.Contains(r.stdout, "\nfixed  runs  ") || !strings.Contains(r.stdout, "; mended: removes them\n") {
 		t.Errorf("exit %d: %s%s", r.code, r.stdout, r.stderr)
 	}
+	srv.Exec(t, name, `ALTER TABLE live DROP COLUMN running CASCADE`)
+	r = errandEnv(t, map[string]string{"ERRAND_DB": srv.URL(name)}, "", "doctor")
+	if r.code != exitFailure || !strings.Contains(r.stdout, "\nerror  schema  ") || !strings.Contains(r.stdout, "the schema is not as the migrations made it") ||
+		strings.Contains(r.stdout, "ok     schema") || !strings.Contains(r.stderr, "1 checks found errors that remain; nothing after ") {
+		t.Errorf("a column is missing: exit %d: %s%s", r.code, r.stdout, r.stderr)
+	}
 	if r := errandEnv(t, nil, "", "doctor", "--db", "sqlite:"+t.TempDir()+"/no.db"); r.code != exitNotFound {
 		t.Errorf("no database: exit %d: %s", r.code, r.stderr)
 	}

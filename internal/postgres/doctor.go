@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/errandhq/errand/internal/stored"
 	"github.com/errandhq/errand/internal/tasks"
@@ -64,7 +65,7 @@ func (p *Patient) Name() string { return p.name }
 // Now implements upkeep.Patient.
 func (p *Patient) Now(ctx context.Context) (now time.Time, err error) {
 	err = p.other.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&now)
-	return now, classify(err)
+	return now, unfit(err)
 }
 
 // Examine implements upkeep.Patient.
@@ -75,7 +76,7 @@ func (p *Patient) Examine(ctx context.Context, _ upkeep.CheckOptions) ([]upkeep.
 	} {
 		f, usable, err := look(ctx)
 		if err != nil {
-			return all, false, classify(err)
+			return all, false, unfit(err)
 		}
 		if all = append(all, f); !usable {
 			return all, false, nil
@@ -117,23 +118,66 @@ func (p *Patient) durability(ctx context.Context) (upkeep.Finding, bool, error) 
 func (p *Patient) version(ctx context.Context) (upkeep.Finding, bool, error) {
 	f := upkeep.Finding{Severity: upkeep.OK, Check: "version", What: "migrations that are missing, or are not of this program"}
 	var pending []stored.Migration
+	var strange string
 	err := pgx.BeginTxFunc(ctx, p.other, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(t pgx.Tx) error {
 		done, err := applied(ctx, t)
 		if err == nil {
 			pending, err = stored.Pending(p.steps, done)
 		}
+		if err == nil && len(done) == 0 {
+			strange, err = p.strange(ctx, t)
+		}
 		return err
 	})
 	switch {
-	case err != nil && (lost(err) || ctx.Err() != nil):
+	case err != nil && (lost(err) || ctx.Err() != nil || code(err) == "42501"):
 		return f, false, err
 	case err != nil:
 		f.Severity, f.Count, f.Example, f.Act = upkeep.Bad, 1, "the schema "+err.Error(), "use the version of errand that wrote it"
+		if code(err) != "" {
+			f.Act = "name a database of errand, or a schema of its own with search_path"
+		}
+	case len(pending) == len(p.steps) && strange != "":
+		f.Severity, f.Count, f.Example = upkeep.Bad, 1, "there is a table "+strange+", and no record of the migrations that make it"
+		f.Act = "restore a backup if errand made it; else name an empty database, or a schema of its own with search_path"
 	case len(pending) > 0:
 		f.Severity, f.Count, f.Example = upkeep.Warn, int64(len(pending)), pending[0].Name
 		f.Act = "start a node of this version, which brings the schema up to date, and check again"
 	}
 	return f, f.Count == 0, nil
+}
+
+// strange returns a table that has the name of one of ours, where no migration is
+// on record, or "".
+func (p *Patient) strange(ctx context.Context, t pgx.Tx) (name string, err error) {
+	names := []string{"migrations"}
+	for _, s := range p.steps {
+		for _, found := range createTable.FindAllStringSubmatch(s.Text, -1) {
+			names = append(names, found[1])
+		}
+	}
+	err = t.QueryRow(ctx, `SELECT coalesce(min(n), '') FROM unnest($1::text[]) AS n
+		WHERE to_regclass(quote_ident(current_schema()) || '.' || n) IS NOT NULL`, names).Scan(&name)
+	return name, err
+}
+
+// unfit is classify for the doctor: what is wrong with rights and schema is a
+// finding.
+func unfit(err error) error {
+	f := upkeep.Finding{Severity: upkeep.Bad, Count: 1}
+	switch code(err) {
+	case "42501":
+		f.Check, f.What = "rights", "things that the user may not do in this database"
+		f.Act = "use the user that owns the tables, or have the owner GRANT ALL ON ALL TABLES IN SCHEMA and ALL SEQUENCES IN SCHEMA to this one"
+	case "42P01", "42703", "42883", "42804":
+		f.Check, f.What = "schema", "difference at least: the schema is not as the migrations made it"
+		f.Act = "a table or column that is gone has taken its content along: restore a backup"
+	default:
+		return classify(err)
+	}
+	pg, _ := errors.AsType[*pgconn.PgError](err)
+	f.Example = pg.Message
+	return &upkeep.Unfit{Finding: f, Err: err}
 }
 
 var (
@@ -259,7 +303,7 @@ func (p *Patient) nodeClocks(ctx context.Context) (upkeep.Finding, bool, error) 
 func (p *Patient) Rows(ctx context.Context, s upkeep.Statement, row func([]any) error) error {
 	rows, err := p.other.Query(ctx, s.SQL, s.Args...)
 	if err != nil {
-		return classify(err)
+		return unfit(err)
 	}
 	defer rows.Close()
 	for rows.Next() {
@@ -271,7 +315,7 @@ func (p *Patient) Rows(ctx context.Context, s upkeep.Statement, row func([]any) 
 			return err
 		}
 	}
-	return classify(rows.Err())
+	return unfit(rows.Err())
 }
 
 // fetch is how many rows a stream reads at once.
@@ -279,7 +323,7 @@ const fetch = 2000
 
 // Streams implements upkeep.Patient, with a cursor for each query.
 func (p *Patient) Streams(ctx context.Context, queries []string, fn func([]upkeep.Stream) error) error {
-	return classify(pgx.BeginTxFunc(ctx, p.other, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(t pgx.Tx) error {
+	return unfit(pgx.BeginTxFunc(ctx, p.other, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(t pgx.Tx) error {
 		if _, err := t.Exec(ctx, inOrder); err != nil {
 			return err
 		}
@@ -348,7 +392,7 @@ func (p *Patient) Mend(ctx context.Context, lock upkeep.Lock, all ...upkeep.Stat
 		}
 		return br.Close()
 	})
-	return sum, classify(err)
+	return sum, unfit(err)
 }
 
 // Numbers implements upkeep.Patient.
@@ -358,7 +402,7 @@ func (p *Patient) Numbers(ctx context.Context) (map[string]int64, error) {
 
 // Raise implements upkeep.Patient.
 func (p *Patient) Raise(ctx context.Context, numbers map[string]int64) error {
-	return classify(pgx.BeginFunc(ctx, p.c, func(tx pgx.Tx) error {
+	return unfit(pgx.BeginFunc(ctx, p.c, func(tx pgx.Tx) error {
 		for column, n := range numbers {
 			if err := raise(ctx, tx, column, n); err != nil {
 				return err

@@ -131,3 +131,43 @@ func TestPatientIsRefused(t *testing.T) {
 		t.Errorf("an empty database: %+v, %v", r, err)
 	}
 }
+
+// TestPatientIsUnfit covers what stops the doctor: it is said, and nothing after it
+// is taken for checked.
+func TestPatientIsUnfit(t *testing.T) {
+	t.Parallel()
+	srv := realServer(t)
+	srv.Exec(t, "postgres", "CREATE ROLE lowly LOGIN")
+	broken := func(breaks ...string) string {
+		db := newDatabase(t)
+		srv.Exec(t, db, breaks...)
+		return srv.URL(db)
+	}
+	lowly := func(url string) string { return strings.Replace(url, "//postgres@", "//lowly@", 1) }
+	foreign := srv.Database(t, "")
+	srv.Exec(t, foreign, `CREATE TABLE migrations (id int, name text)`)
+	for _, tt := range []struct{ name, url, check, example, act string }{
+		{"no rights", lowly(broken()), "rights", "permission denied for table migrations", "GRANT ALL ON ALL TABLES"},
+		{"rights for one table", lowly(broken(`GRANT SELECT ON migrations TO lowly`)), "rights", "permission denied", "owns the tables"},
+		{"no column", broken(`ALTER TABLE live DROP COLUMN running CASCADE`), "schema", "running", "restore a backup"},
+		{"no table", broken(`DROP TABLE live CASCADE`), "schema", "table live", "restore a backup"},
+		{"no record", broken(`DROP TABLE migrations`), "version", "no record of the migrations", "restore a backup"},
+		{"an empty record", broken(`DELETE FROM migrations`), "version", "no record of the migrations", "restore a backup"},
+		{"a foreign record", srv.URL(foreign), "version", "belongs to another program", "search_path"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r, err := upkeep.Check(t.Context(), patient(t, tt.url), upkeep.CheckOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := finding(t, r, tt.check)
+			if f.Severity != upkeep.Bad || !strings.Contains(f.Example, tt.example) || !strings.Contains(f.Act, tt.act) {
+				t.Errorf("found %+v", f)
+			}
+			if last := r.Findings[len(r.Findings)-1]; last.Check != tt.check || r.Stopped == "" {
+				t.Errorf("stopped at %q, after %+v", r.Stopped, last)
+			}
+		})
+	}
+}

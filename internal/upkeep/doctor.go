@@ -2,7 +2,9 @@ package upkeep
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -100,6 +102,33 @@ type CheckOptions struct {
 type Report struct {
 	Database string    `json:"database"`
 	Findings []Finding `json:"findings"`
+
+	// Stopped is the check after which nothing was looked at; "" if all was.
+	Stopped string `json:"stopped,omitempty"`
+}
+
+// Unfit is the error of a Patient that cannot be checked any further, for what its
+// Finding says.
+type Unfit struct {
+	Finding Finding
+	Err     error
+}
+
+func (u *Unfit) Error() string { return u.Err.Error() }
+
+// Unwrap returns the cause.
+func (u *Unfit) Unwrap() error { return u.Err }
+
+// stop ends a report with err, as a finding if it is one. What an earlier check of
+// that name found was wrong.
+func (r Report) stop(at string, err error) (Report, error) {
+	u, ok := errors.AsType[*Unfit](err)
+	if !ok {
+		return r, err
+	}
+	r.Findings = append(slices.DeleteFunc(r.Findings, func(f Finding) bool { return f.Check == u.Finding.Check }), u.Finding)
+	r.Stopped = at
+	return r, nil
 }
 
 // Errors returns how many checks found what is wrong and is so still.
@@ -143,20 +172,23 @@ func Check(ctx context.Context, p Patient, o CheckOptions) (Report, error) {
 	progress("the database itself")
 	found, usable, err := p.Examine(ctx, o)
 	r.Findings = append(r.Findings, found...)
+	if n := len(r.Findings); !usable && n > 0 {
+		r.Stopped = r.Findings[n-1].Check
+	}
 	if err != nil || !usable {
-		return r, err
+		return r.stop(r.Stopped, err)
 	}
 	v := &visit{Patient: p, now: o.Now}
 	if v.now.IsZero() {
 		if v.now, err = p.Now(ctx); err != nil {
-			return r, err
+			return r.stop("the time", err)
 		}
 	}
 	for _, c := range checks() {
 		progress(c.what)
 		f, err := c.run(ctx, v, o.Fix)
 		if err != nil {
-			return r, fmt.Errorf("%s: %w", c.name, err)
+			return r.stop(c.name, fmt.Errorf("%s: %w", c.name, err))
 		}
 		r.Findings = append(r.Findings, f)
 	}
