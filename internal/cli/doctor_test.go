@@ -68,6 +68,7 @@ func TestDoctorCommand(t *testing.T) {
 			{exitOK, nil, " "},
 		} {
 			found := doctored(t, c.code, append(c.args, "--db", db)...)
+			delete(found, "forgotten") // the server may have been stopped before it got to that
 			// Nothing is late in a file that no server has used since.
 			if n := old(found); (n > 0) != isPostgres(db) {
 				t.Errorf("%s: %d checks found what is old", db, n)
