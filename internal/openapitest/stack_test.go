@@ -244,8 +244,8 @@ func (s *stack) native(t *testing.T) {
 	} {
 		s.ask(t, 200, "GET /api/v1"+path, "")
 	}
-	s.ask(t, 200, "POST /api/v1/purge", `{"before":"2001-01-01T00:00:00Z","keep":1000,"logs_older_than_seconds":1}`)
-	s.ask(t, 200, "POST /api/v1/purge", `{"older_than_seconds":1,"dry_run":true}`)
+	s.ask(t, 200, "POST /api/v1/purge", `{"before":"2001-01-01T00:00:00Z","keep":1000,"logs_older_than_seconds":3600}`)
+	s.ask(t, 200, "POST /api/v1/purge", `{"older_than_seconds":3600,"dry_run":true}`)
 	s.ask(t, 400, "POST /api/v1/purge", "")
 	s.ask(t, 404, "POST /api/v1/purge", `{"project":"ffffffffffffffffffffffffffffffff","keep":1}`)
 	s.ask(t, 201, "POST /api/v1/projects", `{"name":"other"}`)
