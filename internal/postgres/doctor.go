@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"regexp"
 	"slices"
 	"strings"
@@ -32,11 +31,7 @@ type Patient struct {
 // OpenPatient opens the database at url as it is: nothing in it changes unless
 // it is mended.
 func OpenPatient(ctx context.Context, url string) (*Patient, error) {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return nil, err
-	}
-	steps, err := stored.ReadMigrations(files)
+	steps, err := ownMigrations()
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -12,7 +11,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/errandhq/errand"
-	"github.com/errandhq/errand/internal/stored"
 	"github.com/errandhq/errand/internal/upkeep"
 )
 
@@ -87,11 +85,7 @@ func DumpTarget(ctx context.Context, url string) (*Dump, error) {
 }
 
 func openDump(ctx context.Context, url string, force bool) (*Dump, error) {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return nil, err
-	}
-	steps, err := stored.ReadMigrations(files)
+	steps, err := ownMigrations()
 	if err != nil {
 		return nil, err
 	}

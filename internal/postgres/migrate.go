@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"regexp"
 
 	"github.com/jackc/pgx/v5"
@@ -155,4 +156,13 @@ func complete(ctx context.Context, t pgx.Tx, steps []stored.Migration) error {
 		err = fmt.Errorf("its table %s is missing, although the record of migrations says that it was made; restore it from a backup", *missing)
 	}
 	return err
+}
+
+// ownMigrations are those of this program.
+func ownMigrations() ([]stored.Migration, error) {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	return stored.ReadMigrations(files)
 }

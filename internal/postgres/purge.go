@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/errandhq/errand"
+	"github.com/errandhq/errand/internal/stored"
 	"github.com/errandhq/errand/internal/tasks"
 )
 
@@ -134,7 +135,7 @@ func (s *Store) Purge(ctx context.Context, p tasks.Purge) (tasks.Purged, error) 
 
 // oldEnough returns the mark before which finished tasks go, by age or count.
 func (s *Store) oldEnough(ctx context.Context, p tasks.Purge) (mark, error) {
-	byAge := mark{firstMicro(p.Before), ""}
+	byAge := mark{stored.FirstMicro(p.Before), ""}
 	if p.Keep < 1 {
 		return byAge, nil
 	}
@@ -147,19 +148,6 @@ func (s *Store) oldEnough(ctx context.Context, p tasks.Purge) (mark, error) {
 		return byAge, nil
 	}
 	return byCount, nil
-}
-
-// firstMicro is the first microsecond that is not before t, or before every
-// other one where t is zero.
-func firstMicro(t time.Time) int64 {
-	if t.IsZero() {
-		return math.MinInt64
-	}
-	us := micro(t)
-	if t.Nanosecond()%1000 > 0 {
-		us++
-	}
-	return us
 }
 
 // findPast finds what p removes next, from the cursor on. Of tasks, logs and
@@ -244,7 +232,7 @@ func (p *past) findLogs(ctx context.Context, t pgx.Tx, want tasks.Purge, from *p
 	if want.LogsBefore.IsZero() {
 		return false, nil
 	}
-	before := mark{firstMicro(want.LogsBefore), ""}
+	before := mark{stored.FirstMicro(want.LogsBefore), ""}
 	rows, err := t.Query(ctx, logsByAge, p.key, from.id, errand.NewID(want.LogsBefore.Add(idSlack)), want.Limit)
 	if err != nil {
 		return false, err
@@ -291,7 +279,7 @@ func (p *past) findEvents(ctx context.Context, t pgx.Tx, want tasks.Purge, from 
 	if err != nil {
 		return false, err
 	}
-	before := firstMicro(want.Before)
+	before := stored.FirstMicro(want.Before)
 	var seq, at int64
 	var needed, end bool
 	read := 0

@@ -35,11 +35,7 @@ func OpenPatient(path string) (*Patient, error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, errand.Errorf(errand.NotFound, "database", "database %s does not exist", path)
 	}
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return nil, err
-	}
-	steps, err := stored.ReadMigrations(files)
+	steps, err := ownMigrations()
 	if err != nil {
 		return nil, err
 	}

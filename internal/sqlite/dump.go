@@ -13,7 +13,6 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/errandhq/errand"
-	"github.com/errandhq/errand/internal/stored"
 	"github.com/errandhq/errand/internal/upkeep"
 )
 
@@ -74,11 +73,7 @@ const wholeFile = `PRAGMA mmap_size = 0; PRAGMA cache_size = -32768; PRAGMA temp
 
 // openDump opens the file for this process alone, with the schema up to date.
 func openDump(path string) (*Dump, error) {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return nil, err
-	}
-	steps, err := stored.ReadMigrations(files)
+	steps, err := ownMigrations()
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"fmt"
+	"io/fs"
 
 	"zombiezen.com/go/sqlite"
 
@@ -83,4 +84,13 @@ func apply(c *conn, m stored.Migration) error {
 		_ = c.exec(`ROLLBACK`)
 	}
 	return err
+}
+
+// ownMigrations are those of this program.
+func ownMigrations() ([]stored.Migration, error) {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	return stored.ReadMigrations(files)
 }

@@ -13,6 +13,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/errandhq/errand"
+	"github.com/errandhq/errand/internal/stored"
 	"github.com/errandhq/errand/internal/tasks"
 )
 
@@ -170,7 +171,7 @@ func (c *conn) past(p tasks.Purge, from cursor) (*past, error) {
 
 // oldEnough returns the mark before which finished tasks go, by age or count.
 func (c *conn) oldEnough(p tasks.Purge) (mark, error) {
-	byAge := mark{firstMicro(p.Before), ""}
+	byAge := mark{stored.FirstMicro(p.Before), ""}
 	if p.Keep < 1 {
 		return byAge, nil
 	}
@@ -194,19 +195,6 @@ func (c *conn) oldEnough(p tasks.Purge) (mark, error) {
 		return byAge, nil
 	}
 	return byCount, nil
-}
-
-// firstMicro is the first microsecond that is not before t, or before every
-// other one where t is zero.
-func firstMicro(t time.Time) int64 {
-	if t.IsZero() {
-		return math.MinInt64
-	}
-	us := micro(t)
-	if t.Nanosecond()%1000 > 0 {
-		us++
-	}
-	return us
 }
 
 // pastTasks finds tasks, oldest first of all engines.
@@ -285,7 +273,7 @@ func (c *conn) pastLogs(p tasks.Purge, from *cursor, until mark, found *past) (m
 	if p.LogsBefore.IsZero() {
 		return false, nil
 	}
-	before := mark{firstMicro(p.LogsBefore), ""}
+	before := mark{stored.FirstMicro(p.LogsBefore), ""}
 	lastID := errand.NewID(p.LogsBefore.Add(idSlack))
 	var bytes int64
 	for range p.Limit {
@@ -334,7 +322,7 @@ func (c *conn) pastEvents(p tasks.Purge, from *cursor, found *past) (more bool, 
 	if p.Before.IsZero() {
 		return false, nil
 	}
-	before := firstMicro(p.Before)
+	before := stored.FirstMicro(p.Before)
 	if from.id != "" || from.at < 0 {
 		from.mark = mark{}
 	}

@@ -39,3 +39,12 @@ func ceilMicro(t time.Time) int64 {
 	}
 	return us
 }
+
+// FirstMicro is the first microsecond that is not before t, or before every other
+// one where t is zero.
+func FirstMicro(t time.Time) int64 {
+	if t.IsZero() {
+		return math.MinInt64
+	}
+	return ceilMicro(t)
+}
