@@ -47,17 +47,17 @@ func OpenPatient(path string) (*Patient, error) {
 		return nil, err
 	}
 	if p.c, err = connect(path, wholeFile); err != nil {
-		return nil, errors.Join(cannotOpen(path, err), p.lock.Close())
+		return nil, errors.Join(cannotOpen(path, err), unlock(p.lock))
 	}
 	if p.other, err = connect(path, wholeFile, `PRAGMA query_only = ON`); err != nil {
-		return nil, errors.Join(cannotOpen(path, err), p.c.Close(), p.lock.Close())
+		return nil, errors.Join(cannotOpen(path, err), p.c.Close(), unlock(p.lock))
 	}
 	return p, nil
 }
 
 // Close lets go of the file.
 func (p *Patient) Close() error {
-	return errors.Join(p.other.Close(), p.c.Close(), p.lock.Close())
+	return errors.Join(p.other.Close(), p.c.Close(), unlock(p.lock))
 }
 
 // Name implements upkeep.Patient.

@@ -85,7 +85,7 @@ func openDump(path string) (*Dump, error) {
 		return nil, err
 	}
 	if d.c, err = connect(path, wholeFile); err != nil {
-		return nil, errors.Join(cannotOpen(path, err), d.lock.Close())
+		return nil, errors.Join(cannotOpen(path, err), unlock(d.lock))
 	}
 	if err := migrate(d.c, path, steps); err != nil {
 		return nil, errors.Join(err, d.Close())
@@ -107,7 +107,7 @@ func unfinishedCopy(c *conn, path string) error {
 
 // Close lets go of the file.
 func (d *Dump) Close() error {
-	return errors.Join(d.c.Close(), d.lock.Close())
+	return errors.Join(d.c.Close(), unlock(d.lock))
 }
 
 // Name implements upkeep.Reader.

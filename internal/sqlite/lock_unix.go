@@ -45,3 +45,9 @@ func holder(f *os.File) string {
 	}
 	return "another process"
 }
+
+// unlock lets others in at once. To close the file would not do: a child that is
+// being started has it open, too, until it runs a program of its own.
+func unlock(f *os.File) error {
+	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
+}

@@ -184,7 +184,7 @@ func (s *Store) release() error {
 	for _, c := range s.conns {
 		errs = append(errs, c.Close())
 	}
-	return errors.Join(append(errs, s.lock.Close())...)
+	return errors.Join(append(errs, unlock(s.lock))...)
 }
 
 // read runs fn on a connection for reading. A single statement is a snapshot by
