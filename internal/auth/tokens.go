@@ -30,6 +30,9 @@ type Session struct {
 	IssuedAt  time.Time
 	ExpiresAt time.Time
 
+	// Access is the access key that the token was made with, or "".
+	Access string
+
 	denied error
 }
 

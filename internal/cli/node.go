@@ -16,6 +16,7 @@ import (
 	"github.com/errandhq/errand/internal/auth"
 	"github.com/errandhq/errand/internal/catalog"
 	"github.com/errandhq/errand/internal/config"
+	"github.com/errandhq/errand/internal/console"
 	"github.com/errandhq/errand/internal/postgres"
 	"github.com/errandhq/errand/internal/runner"
 	"github.com/errandhq/errand/internal/server"
@@ -170,6 +171,10 @@ func (n *node) router(c *config.Config) *wire.Router {
 		Default:  c.DefaultDialect,
 		Hosts:    hosts,
 		Identity: iam.New(n.dir, who),
+		Pages: console.New(console.Deps{
+			Tasks: n.tasks, Runs: n.runs, Directory: n.dir, Operations: n.catalog.Operations,
+			OpenAPI: api.OpenAPI, Now: n.now, Version: Version(),
+		}),
 		Native: native.New(native.Deps{
 			Tasks: n.tasks, Directory: n.dir, Auth: importers, Now: n.now,
 			Store: n.backup, BackupDir: backupDir(c),

@@ -197,7 +197,7 @@ func TestMembersKnowEachOthersWorkers(t *testing.T) {
 		// A worker that turns to another node is one worker, seen first and last
 		// wherever that was.
 		since := ra.now()
-		time.Sleep(absent)
+		time.Sleep(Absent)
 		enter(rb, project, "remote", "EXTEND", "BACKUP")
 		meet()
 		for _, r := range []*Runs{ra, rb} {
@@ -209,7 +209,7 @@ func TestMembersKnowEachOthersWorkers(t *testing.T) {
 		}
 		// Those that have not been seen for long are told of no more, and known
 		// by when they were.
-		time.Sleep(2 * absent)
+		time.Sleep(2 * Absent)
 		if told := rb.seen.lately(rb.now()); len(told) != 0 {
 			t.Errorf("told of %+v", told)
 		}

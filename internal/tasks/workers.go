@@ -20,9 +20,9 @@ type Worker struct {
 	Seen       time.Time       // when it last asked for work, or now while it waits
 }
 
-// absent is how long a worker that does not ask is still taken to be there: it
+// Absent is how long a worker that does not ask is still taken to be there: it
 // may be busy with what it has.
-const absent = 2 * time.Minute
+const Absent = 2 * time.Minute
 
 // forgotten is after how long without asking for work nobody is spoken of any
 // more: each start of a server may bring a new name.
@@ -79,7 +79,7 @@ func (w *workers) forget(now time.Time) {
 	if len(w.all) < maxWorkers {
 		return
 	}
-	maps.DeleteFunc(w.all, func(_ workerKey, p *presence) bool { return p.waiting == 0 && now.Sub(p.Seen) > absent })
+	maps.DeleteFunc(w.all, func(_ workerKey, p *presence) bool { return p.waiting == 0 && now.Sub(p.Seen) > Absent })
 	for k := range w.all {
 		if len(w.all) < maxWorkers {
 			return
@@ -94,7 +94,7 @@ func (w *workers) lately(now time.Time) []Worker {
 	defer w.mu.Unlock()
 	var all []Worker
 	for _, p := range w.all {
-		if x := p.at(now); now.Sub(x.Seen) <= absent {
+		if x := p.at(now); now.Sub(x.Seen) <= Absent {
 			all = append(all, x)
 		}
 	}
@@ -180,7 +180,7 @@ func (w *workers) list(project string, now time.Time) []Worker {
 // serves reports whether a worker that could run t is taken to be there.
 func (w *workers) serves(t *errand.Task, now time.Time) bool {
 	seen := w.lastSeen(t, now)
-	return !seen.IsZero() && now.Sub(seen) <= absent
+	return !seen.IsZero() && now.Sub(seen) <= Absent
 }
 
 // lastSeen returns when a worker that could run t was last seen, or zero.

@@ -158,14 +158,14 @@ func authenticate(auth Authenticator, r *http.Request, x *Exchange) error {
 	if err != nil {
 		return err
 	}
-	p.Request, p.Remote = x.ID, remote(r)
+	p.Request, p.Remote = x.ID, RemoteOf(r)
 	x.Principal, x.known = p, true
 	return nil
 }
 
-// remote returns the IP address that r came from, "" if it has none. Headers
+// RemoteOf returns the IP address that r came from, "" if it has none. Headers
 // are not asked: anybody can write them.
-func remote(r *http.Request) string {
+func RemoteOf(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		return ""

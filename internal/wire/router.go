@@ -38,6 +38,17 @@ type Router struct {
 
 	// Native answers below /api/, Identity below /v3/ and /v5/.
 	Native, Identity *Dialect
+
+	// Pages answer what they own, on listeners and hosts that are bound to no
+	// family. Nil: there are none.
+	Pages Pages
+}
+
+// Pages are what people see in place of the calls of an API.
+type Pages interface {
+	http.Handler
+	Owns(path string) bool
+	Fail(w http.ResponseWriter, r *http.Request, err error)
 }
 
 // projectRoutes are the calls below a project that only one family has. The
@@ -55,6 +66,10 @@ func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	family, bound := rt.family(r)
+	if rt.paged(r, bound) {
+		rt.Pages.ServeHTTP(w, r)
+		return
+	}
 	segments := split(r)
 	if len(segments) < 3 || segments[0] != "v2" {
 		family.Base.ServeHTTP(w, collapse(r))
@@ -119,8 +134,17 @@ func (rt *Router) Fail(w http.ResponseWriter, r *http.Request, err error) {
 		d.Fail(w, r, err)
 		return
 	}
-	family, _ := rt.family(r)
+	family, bound := rt.family(r)
+	if rt.paged(r, bound) {
+		rt.Pages.Fail(w, r, err)
+		return
+	}
 	family.Base.Fail(w, r, err)
+}
+
+// paged reports whether r is for a page.
+func (rt *Router) paged(r *http.Request, bound bool) bool {
+	return rt.Pages != nil && !bound && rt.Pages.Owns(r.URL.Path)
 }
 
 func (rt *Router) prefixed(path string) *Dialect {

@@ -1,0 +1,149 @@
+package console
+
+import (
+	"net/http"
+	"slices"
+
+	"github.com/errandhq/errand"
+	"github.com/errandhq/errand/internal/tasks"
+)
+
+// act is something that can be done to a task. It is asked for once more on a
+// page of its own, which names the instance: there is no way back.
+type act struct {
+	path   string // last segment
+	verb   string // of the button
+	head   string // of the page
+	lead   string // what it does
+	danger bool
+	reason bool // may be given one
+
+	can func(*errand.Task) bool
+	do  func(c *Console, v *visit, t *errand.Task) (to string, err error)
+}
+
+func acts() []act {
+	return []act{
+		{
+			path: "cancel", verb: "Cancel the task", head: "Cancel this task?", danger: true, reason: true,
+			lead: "One that waits is cancelled at once. The worker of a running one is told to stop; what it has done already stays done.",
+			can:  func(t *errand.Task) bool { return t.Run != nil && !t.Status.Final() && t.Run.Cancel == nil },
+			do: func(c *Console, v *visit, t *errand.Task) (string, error) {
+				now, err := c.Runs.Cancel(v.Context(), v.who, v.project(), t.ID, v.PostForm.Get("reason"))
+				if err != nil {
+					return "", err
+				}
+				if now.Status == errand.Cancelled {
+					return "tasks/" + t.ID + "?done=cancelled", nil
+				}
+				return "tasks/" + t.ID + "?done=stopping", nil
+			},
+		},
+		{
+			path: "retry", verb: "Run again", head: "Run this task again?",
+			lead: "A new task is submitted with the same parameters. The old one and its history stay as they are.",
+			can:  func(t *errand.Task) bool { return t.Status.Final() },
+			do: func(c *Console, v *visit, t *errand.Task) (string, error) {
+				again, err := c.Runs.Retry(v.Context(), v.who, v.project(), t.ID, secretsOf(v), v.PostForm.Get("key"))
+				if err != nil {
+					return "", err
+				}
+				return "tasks/" + again.ID + "?done=submitted", nil
+			},
+		},
+		{
+			path: "delete", verb: "Delete the record", head: "Delete this record?", danger: true,
+			lead: "The record goes from every listing, with its log. What happened stays in the history of events. Nothing brings it back.",
+			can:  func(t *errand.Task) bool { return t.Status.Final() },
+			do: func(c *Console, v *visit, t *errand.Task) (string, error) {
+				return "instances/" + t.Instance + "?done=deleted", c.Tasks.Delete(v.Context(), v.who, v.project(), t.ID, tasks.DeleteOptions{Instance: t.Instance})
+			},
+		},
+	}
+}
+
+// possible lists what who is signed in can do to t.
+func (c *Console) possible(v *visit, t *errand.Task) []choice {
+	if !v.who.Can(errand.Operator) {
+		return nil
+	}
+	var out []choice
+	for _, a := range acts() {
+		if a.can(t) && (a.path != "retry" || c.declared(t)) {
+			out = append(out, choice{To: "tasks/" + t.ID + "/" + a.path, Text: v.look.t(a.verb), Chosen: a.danger})
+		}
+	}
+	return out
+}
+
+// declared reports whether a task's operation can be submitted.
+func (c *Console) declared(t *errand.Task) bool {
+	_, ok := c.catalog().of(t)
+	return ok
+}
+
+type confirmView struct {
+	frame
+	Head, Lead, Verb string
+	Danger, Reason   bool
+	Task             taskRow
+	Secrets          []string
+	Key              string
+	Problem          string
+}
+
+// confirm asks whether it is meant.
+func (c *Console) confirm(a act) handler {
+	return func(v *visit) (reply, error) {
+		t, err := c.Runs.Get(v.Context(), v.who, v.project(), v.PathValue("task"))
+		if err != nil {
+			return reply{}, err
+		}
+		return reply{page: "confirm", view: c.confirmView(v, a, t, "")}, nil
+	}
+}
+
+func (c *Console) confirmView(v *visit, a act, t *errand.Task, problem string) confirmView {
+	view := confirmView{
+		frame: c.frame(v, a.head, "tasks"), Head: v.look.t(a.head), Lead: v.look.t(a.lead), Verb: v.look.t(a.verb),
+		Danger: a.danger, Reason: a.reason, Task: c.rows(v).of(t), Problem: problem,
+	}
+	if a.path == "retry" {
+		view.Key = errand.NewID(c.Now())
+		if o, ok := c.catalog().of(t); ok {
+			view.Secrets = o.Secrets
+		}
+	}
+	return view
+}
+
+// act does it.
+func (c *Console) act(a act) handler {
+	return func(v *visit) (reply, error) {
+		t, err := c.Runs.Get(v.Context(), v.who, v.project(), v.PathValue("task"))
+		if err != nil {
+			return reply{}, err
+		}
+		to, err := a.do(c, v, t)
+		if e := errand.ErrorOf(err); e != nil && slices.Contains([]errand.Kind{errand.Invalid, errand.Conflict}, e.Kind) {
+			return reply{page: "confirm", view: c.confirmView(v, a, t, clean(e.Msg, cutLine)), status: statusOf(e)}, nil
+		}
+		return reply{to: to}, err
+	}
+}
+
+// secretPrefix begins the names of the fields for secrets.
+const secretPrefix = "secret."
+
+// secretsOf returns the secrets of a form, without those that are empty.
+func secretsOf(v *visit) map[string]string {
+	out := map[string]string{}
+	for name, values := range v.PostForm {
+		if len(name) > len(secretPrefix) && name[:len(secretPrefix)] == secretPrefix && values[0] != "" {
+			out[name[len(secretPrefix):]] = values[0]
+		}
+	}
+	return out
+}
+
+var _ http.Handler = (*Console)(nil)

@@ -1,0 +1,116 @@
+package console
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+)
+
+// schema is what of a JSON Schema makes a form. What else it says is checked by
+// the service, which knows all of it.
+type schema struct {
+	Types       []string // none: any
+	Title       string
+	Description string
+	Enum        []json.RawMessage
+	Default     json.RawMessage
+	Examples    []json.RawMessage
+	Properties  []property // in the order in which they are declared
+	Required    []string
+	Closed      bool // no other properties are allowed
+	Items       *schema
+	Odd         bool // has what a form cannot show: it is typed as JSON
+
+	Minimum, Maximum     json.Number
+	MinLength, MaxLength int
+	Pattern              string
+}
+
+type property struct {
+	Name   string
+	Schema *schema
+}
+
+// is reports whether the schema takes values of one type only.
+func (s *schema) is(t string) bool { return len(s.Types) == 1 && s.Types[0] == t }
+
+// takes reports whether values of a type are among those that the schema takes.
+func (s *schema) takes(t string) bool { return slices.Contains(s.Types, t) }
+
+// readSchema reads a schema that the catalog has checked. What it cannot make
+// sense of is odd.
+func readSchema(raw json.RawMessage) *schema {
+	s := &schema{}
+	if len(raw) == 0 {
+		return s
+	}
+	var in struct {
+		Type                 json.RawMessage
+		Title, Description   string
+		Enum, Examples       []json.RawMessage
+		Const, Default       json.RawMessage
+		Properties           json.RawMessage
+		Required             []string
+		AdditionalProperties json.RawMessage
+		Items                json.RawMessage
+		Minimum, Maximum     json.Number
+		MinLength, MaxLength json.Number
+		Pattern              string
+
+		Ref                 json.RawMessage `json:"$ref"`
+		AllOf, AnyOf, OneOf json.RawMessage
+		PatternProperties   json.RawMessage
+		PrefixItems         json.RawMessage
+	}
+	if json.Unmarshal(raw, &in) != nil {
+		s.Odd = true
+		return s
+	}
+	var one string
+	if json.Unmarshal(in.Type, &one) == nil && one != "" {
+		s.Types = []string{one}
+	} else {
+		_ = json.Unmarshal(in.Type, &s.Types) // none is any
+	}
+	s.Title, s.Description, s.Enum, s.Default, s.Examples = in.Title, in.Description, in.Enum, in.Default, in.Examples
+	if in.Const != nil {
+		s.Enum = []json.RawMessage{in.Const}
+	}
+	s.Required, s.Pattern, s.Minimum, s.Maximum = in.Required, in.Pattern, in.Minimum, in.Maximum
+	s.MinLength, s.MaxLength = whole(in.MinLength), whole(in.MaxLength)
+	s.Closed = string(in.AdditionalProperties) == "false"
+	s.Odd = in.Ref != nil || in.AllOf != nil || in.AnyOf != nil || in.OneOf != nil || in.PatternProperties != nil || in.PrefixItems != nil
+	if in.Items != nil {
+		s.Items = readSchema(in.Items)
+	}
+	for name, raw := range members(in.Properties) {
+		s.Properties = append(s.Properties, property{name, readSchema(raw)})
+	}
+	return s
+}
+
+func whole(n json.Number) int {
+	i, err := n.Int64()
+	if err != nil || i < 0 || i > 1<<30 {
+		return 0
+	}
+	return int(i)
+}
+
+// members yields the members of a JSON object in their order.
+func members(object json.RawMessage) func(func(string, json.RawMessage) bool) {
+	return func(yield func(string, json.RawMessage) bool) {
+		d := json.NewDecoder(bytes.NewReader(object))
+		if t, err := d.Token(); err != nil || t != json.Delim('{') {
+			return
+		}
+		for d.More() {
+			t, err := d.Token()
+			name, ok := t.(string)
+			var v json.RawMessage
+			if err != nil || !ok || d.Decode(&v) != nil || !yield(name, v) {
+				return
+			}
+		}
+	}
+}
