@@ -56,9 +56,10 @@ func (s *Store) Unfinished(ctx context.Context, project, instance string, limit 
 	return list, running, waiting, err
 }
 
-const runsOf = `SELECT t.id, coalesce(l.run, r.run) FROM tasks t JOIN instances i ON i.scope = t.scope
-	LEFT JOIN live l ON l.project_key = t.project_key AND l.id = t.id
-	LEFT JOIN runs r ON r.project_key = t.project_key AND r.id = t.id
+// Runs are looked up one by one: a join might read through all there are.
+const runsOf = `SELECT t.id, coalesce((SELECT l.run FROM live l WHERE l.project_key = t.project_key AND l.id = t.id),
+		(SELECT r.run FROM runs r WHERE r.project_key = t.project_key AND r.id = t.id))
+	FROM tasks t JOIN instances i ON i.scope = t.scope
 	WHERE t.project_key = (SELECT id FROM scopes WHERE project = $1 AND instance = '' AND engine = '')
 		AND t.id = ANY($2::text[]) AND t.origin IS NULL`
 
