@@ -70,6 +70,7 @@ func TestPlans(t *testing.T) {
 	plans := map[string]plan{
 		"task by id":     {taskByID, []string{`using tasks_by_id`}},
 		"events":         {eventsOf, []string{`using events_by_task on events`}},
+		"runs":           {runsOf, []string{`using tasks_by_id`}},
 		"feed":           {feedOf, []string{`using events_by_project on events`}},
 		"key":            {keyByAccess, nil},
 		"seek":           {instanceListing.seek, []string{countsOf, countsOf, countsOf, countsOf}},

@@ -56,6 +56,7 @@ func TestPlans(t *testing.T) {
 		"heads that are none":                        {unready, []string{"live USING INDEX live_head (scope=? AND lane=?)"}},
 		"a run that has not ended":                   {liveRun, []string{"l USING PRIMARY KEY (project_key=? AND id=?)", "s USING INDEX sqlite_autoindex_secrets_1 (project_key=? AND id=?)"}},
 		"a run that has ended":                       {endedRun, []string{"runs USING PRIMARY KEY (project_key=? AND id=?)"}},
+		"a run of a listing":                         {runOf, []string{"t USING INDEX tasks_by_id (project_key=? AND id=?)", "i USING INTEGER PRIMARY KEY (rowid=?)", "l USING PRIMARY KEY (project_key=? AND id=?)", "r USING PRIMARY KEY (project_key=? AND id=?)"}},
 		"a task by its key":                          {submittedWith, []string{"submit_keys USING PRIMARY KEY (project_key=? AND key=?)"}},
 		"keys that have expired":                     {dropExpiredKeys, []string{"submit_keys USING PRIMARY KEY (project_key=? AND key=?)", "submit_keys USING COVERING INDEX submit_keys_by_expiry (expires<?)"}},
 		"durations":                                  {latestDurations, []string{"durations USING PRIMARY KEY (project_key=? AND engine=? AND operation=?)"}},

@@ -24,7 +24,7 @@ type queueCheck struct {
 // tasks.Queue, as Run does against that of tasks.Store.
 func RunQueue(t *testing.T, open func(*testing.T) Queue) {
 	for _, area := range [][]queueCheck{
-		submitChecks(), updateChecks(), takeChecks(), laneChecks(), sweepChecks(), logChecks(), feedChecks(), endChecks(), queueRandomChecks(),
+		submitChecks(), updateChecks(), takeChecks(), laneChecks(), unfinishedChecks(), sweepChecks(), logChecks(), feedChecks(), endChecks(), queueRandomChecks(),
 	} {
 		for _, c := range area {
 			t.Run(c.name, func(t *testing.T) {

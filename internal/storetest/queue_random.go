@@ -59,6 +59,8 @@ func randomLives(t *testing.T, s Queue) {
 			"renew":           m.renew,
 			"sweep":           m.sweep,
 			"lane":            m.lane,
+			"unfinished":      m.unfinished,
+			"load runs":       m.loadRuns,
 			"scheduled":       m.scheduled,
 			"log":             m.log,
 			"feed":            m.feed,
@@ -241,6 +243,40 @@ func (m *lives) lane(t *rapid.T) {
 	got, gotErr := m.queue.Lane(m.ctx, p, i, lane)
 	want, wantErr := m.plain.Lane(m.ctx, p, i, lane)
 	m.sameAnswer(t, "Lane", got, gotErr, want, wantErr)
+}
+
+func (m *lives) unfinished(t *rapid.T) {
+	p, i, limit := m.project(t), "", rapid.IntRange(0, 6).Draw(t, "limit")
+	if rapid.Bool().Draw(t, "one instance") {
+		i = anInstance(t)
+	}
+	type answer struct {
+		List             []*errand.Task
+		Running, Waiting int
+	}
+	var got, want answer
+	var gotErr, wantErr error
+	got.List, got.Running, got.Waiting, gotErr = m.queue.Unfinished(m.ctx, p, i, limit)
+	want.List, want.Running, want.Waiting, wantErr = m.plain.Unfinished(m.ctx, p, i, limit)
+	if len(got.List) == 0 {
+		got.List = nil
+	}
+	if len(want.List) == 0 {
+		want.List = nil
+	}
+	m.sameAnswer(t, "Unfinished", got, gotErr, want, wantErr)
+}
+
+func (m *lives) loadRuns(t *rapid.T) {
+	p := m.project(t)
+	page, err := m.oracle.List(m.ctx, errand.Filter{Project: p, Limit: 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	page.Tasks = append(page.Tasks, errand.Task{ID: aTask(t), Project: p})
+	got, want := slices.Clone(page.Tasks), slices.Clone(page.Tasks)
+	gotErr, wantErr := m.queue.LoadRuns(m.ctx, p, got), m.plain.LoadRuns(m.ctx, p, want)
+	m.sameAnswer(t, "LoadRuns", got, gotErr, want, wantErr)
 }
 
 func (m *lives) scheduled(t *rapid.T) {

@@ -54,5 +54,9 @@ func (s *Service) Forget(ctx context.Context, p errand.Principal, project, id st
 	if !errand.ValidInstanceID(id) {
 		return badInstanceID(id)
 	}
-	return s.Store.DeleteInstance(ctx, project, id)
+	err := s.Store.DeleteInstance(ctx, project, id)
+	if err == nil {
+		s.changed()
+	}
+	return err
 }

@@ -47,7 +47,7 @@ type Member struct {
 // The node is known to the others, and they to it, once Run runs.
 func (r *Runs) Join(cluster Cluster, clock *Clock, self Node, forget func(), log *slog.Logger) *Member {
 	self.StartedAt = clock.Now()
-	r.spread = sweepSpread
+	r.spread, r.shared = sweepSpread, true
 	return &Member{cluster: cluster, clock: clock, runs: r, forget: forget, log: log, self: self}
 }
 

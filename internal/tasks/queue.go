@@ -56,6 +56,18 @@ type Queue interface {
 	// would give them.
 	Lane(ctx context.Context, project, instance, lane string) ([]*errand.Task, error)
 
+	// Unfinished returns the first limit tasks that have not ended, of a project
+	// or, where instance is not "", of one of its instances, with their Run and
+	// all of their Progress: those that are running first, then by (RunAt, ID).
+	// running and waiting count all of them, at the same moment. Records of tasks
+	// that run elsewhere are not among them. NotFound about "instance".
+	Unfinished(ctx context.Context, project, instance string, limit int) (list []*errand.Task, running, waiting int, err error)
+
+	// LoadRuns sets the Run, but for its Sealed, of the tasks in list that have
+	// one: all as of one moment, which may be later than that of the list. A task
+	// that is gone by then is left with none.
+	LoadRuns(ctx context.Context, project string, list []errand.Task) error
+
 	// Scheduled is Store.List for the tasks that were submitted to run later
 	// (Run.Scheduled), in any status, with their Run.
 	Scheduled(ctx context.Context, f errand.Filter) (errand.Page, error)

@@ -64,6 +64,8 @@ type Runs struct {
 	jitter  func(time.Duration) time.Duration // a random part of it
 
 	spread  time.Duration // of sweeps, where other nodes sweep too
+	shared  bool          // other nodes may change what the store holds
+	pulses  pulses        // of the projects that somebody looks at
 	looks   looks         // for work
 	changes bell          // rings when something may have become claimable or due
 	news    bell          // rings when there is something for who watches

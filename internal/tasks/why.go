@@ -94,6 +94,11 @@ func (r *Runs) whyPending(ctx context.Context, t *errand.Task, now time.Time) (W
 			return r.whyBehind(ctx, t, lane[0], at, now)
 		}
 	}
+	return r.whyReady(t, now), nil
+}
+
+// whyReady explains a task that only needs a worker.
+func (r *Runs) whyReady(t *errand.Task, now time.Time) Why {
 	seen := r.seen.lastSeen(t, now)
 	if !r.seen.serves(t, now) {
 		w := Why{Code: WhyNoWorker, Until: t.Run.Deadline, LastSeen: seen, Text: "no worker serves operation " + t.Operation}
@@ -105,9 +110,9 @@ func (r *Runs) whyPending(ctx context.Context, t *errand.Task, now time.Time) (W
 		if !w.Until.IsZero() {
 			w.Text += "; it fails at " + clock(w.Until)
 		}
-		return w, nil
+		return w
 	}
-	return Why{Code: WhyWorker, LastSeen: seen, Text: fmt.Sprintf("it waits for a worker to take it; one that serves %s was seen %s ago", t.Operation, about(now.Sub(seen)))}, nil
+	return Why{Code: WhyWorker, LastSeen: seen, Text: fmt.Sprintf("it waits for a worker to take it; one that serves %s was seen %s ago", t.Operation, about(now.Sub(seen)))}
 }
 
 func (r *Runs) whyBehind(ctx context.Context, t, first *errand.Task, ahead int, now time.Time) (Why, error) {
