@@ -152,11 +152,11 @@ func (v *visit) project() string { return v.who.Project }
 // reply is what a handler answers: a page, another address or something of its
 // own.
 type reply struct {
-	page   string // name of the template
+	page   string // name of the template; "" for none
 	view   any
 	status int // 0: 200
 
-	// to is an address to go to, relative to the console's root.
+	// to is where to go in place of a page, from the console's root, which is "".
 	to      string
 	cookies []*http.Cookie
 
@@ -215,10 +215,10 @@ func (c *Console) answer(w http.ResponseWriter, v *visit, h handler) {
 		c.fail(w, v, err)
 	case a.write != nil:
 		a.write(w)
-	case a.to != "":
-		goTo(w, v.Request, a.to)
-	default:
+	case a.page != "":
 		c.render(w, v, a)
+	default:
+		goTo(w, v.Request, a.to)
 	}
 }
 

@@ -68,8 +68,9 @@ func (c *Console) instance(v *visit) (reply, error) {
 	if view.Timeline, err = c.timeline(v, i, unfinished); err != nil {
 		return reply{}, err
 	}
-	for _, z := range []struct{ zoom, word string }{{"day", "Day"}, {"week", "Week"}, {"month", "Month"}} {
-		view.Zooms = append(view.Zooms, choice{query("", "zoom", z.zoom, "at", v.URL.Query().Get("at")), l.t(z.word), z.zoom == view.Timeline.Zoom})
+	at := v.URL.Query().Get("at")
+	for _, z := range []struct{ zoom, word string }{{"hour", "Hour"}, {"day", "Day"}, {"week", "Week"}, {"month", "Month"}} {
+		view.Zooms = append(view.Zooms, choice{query("", "zoom", z.zoom, "at", at), l.t(z.word), z.zoom == view.Timeline.Zoom})
 	}
 	if view.History, err = c.history(v, i.ID); err != nil {
 		return reply{}, err
@@ -113,12 +114,14 @@ func (c *Console) queue(v *visit, unfinished []*errand.Task) ([]queueRow, error)
 func (c *Console) timeline(v *visit, i errand.Instance, unfinished []*errand.Task) (timeline, error) {
 	l, q := v.look, v.URL.Query()
 	zoom := q.Get("zoom")
-	if zooms[zoom] == 0 {
+	if _, ok := zooms[zoom]; !ok {
 		zoom = "day"
 	}
 	at := l.now
-	if t, err := time.ParseInLocation(dayFormat, q.Get("at"), l.zone); err == nil && t.Year() > 1970 && t.Before(l.now.AddDate(1, 0, 0)) {
-		at = t
+	for _, layout := range []string{dayFormat, hourFormat} {
+		if t, err := time.ParseInLocation(layout, q.Get("at"), l.zone); err == nil && t.Year() > 1970 && t.Before(l.now.AddDate(1, 0, 0)) {
+			at = t
+		}
 	}
 	from, to := l.window(zoom, at)
 	// What began the day before may still have run.

@@ -76,7 +76,7 @@ func (r *rows) of(t *errand.Task) taskRow {
 	if o, ok := r.catalog.of(t); ok {
 		row.Title = l.title(o)
 	}
-	if t.Status == errand.Running {
+	if t.Status == errand.Running && t.Origin == nil {
 		row.Percent = 0
 		if p := t.Progress; p != nil {
 			row.Percent = p.Percent
@@ -88,7 +88,7 @@ func (r *rows) of(t *errand.Task) taskRow {
 	switch {
 	case t.Status.Final():
 		row.Took = l.duration(t.UpdatedAt.Sub(t.CreatedAt))
-	case t.Run != nil || t.Status == errand.Running:
+	case t.Origin == nil:
 		row.Took = l.duration(l.now.Sub(t.CreatedAt))
 	}
 	return row

@@ -183,7 +183,7 @@ func (l look) progress(view *taskView, t *errand.Task, w tasks.Why) {
 	n := float64(len(t.Progress.Steps))
 	for i, s := range t.Progress.Steps {
 		status := l.step(s.Status)
-		view.Bar = append(view.Bar, barPart{percent(float64(i)+0.03, n), percent(0.94, n), status.Class, clean(s.Name, cutCell) + ": " + status.Word})
+		view.Bar = append(view.Bar, barPart{percent(float64(i)+0.01, n), percent(0.98, n), status.Class, clean(s.Name, cutCell) + ": " + status.Word})
 		view.Steps = append(view.Steps, l.stepRow(s, false))
 		for _, sub := range s.Steps {
 			view.Steps = append(view.Steps, l.stepRow(sub, true))

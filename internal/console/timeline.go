@@ -12,7 +12,7 @@ import (
 // timeline is an instance's tasks over a stretch of time, a row for each lane.
 // Lengths across are shares of the width; heights are pixels.
 type timeline struct {
-	Zoom       string // "day", "week" or "month"
+	Zoom       string // "hour", "day", "week" or "month"
 	Span       string // what is shown, in words
 	From, To   time.Time
 	Prev, Next string // values of "at" for the neighbours; Next is "" if it is all in the future
@@ -54,19 +54,41 @@ const (
 	axisHigh   = 24
 	maxStack   = 6   // bars above each other in one lane
 	maxDrawn   = 400 // tasks
-	leastShare = 0.003
+	leastShare = 0.004
 	dayStep    = 24 * time.Hour
 )
 
-// zooms says how long each stretch is, and from where on its ticks are set.
-var zooms = map[string]int{"day": 1, "week": 7, "month": 31}
+// zooms says how many days each stretch has; an hour has none.
+var zooms = map[string]int{"hour": 0, "day": 1, "week": 7, "month": 31}
 
-// window returns the stretch of time that holds at: whole days in the viewer's
-// zone, the last of them that of at.
+// window returns the stretch of time that ends with at: a whole hour or whole
+// days in the viewer's zone.
 func (l look) window(zoom string, at time.Time) (from, to time.Time) {
-	y, m, d := at.In(l.zone).Date()
+	at = at.In(l.zone)
+	y, m, d := at.Date()
+	if zoom == "hour" {
+		from = time.Date(y, m, d, at.Hour(), 0, 0, 0, l.zone)
+		return from, from.Add(time.Hour)
+	}
 	to = time.Date(y, m, d+1, 0, 0, 0, 0, l.zone)
 	return to.AddDate(0, 0, -zooms[zoom]), to
+}
+
+// hourFormat is how the address of a timeline names an hour.
+const hourFormat = "2006-01-02T15"
+
+// neighbours returns the values of "at" of the stretches before and after; the
+// one after is "" if it is all in the future.
+func (l look) neighbours(zoom string, from, to time.Time) (prev, next string) {
+	layout := dayFormat
+	if zoom == "hour" {
+		layout = hourFormat
+	}
+	prev = from.Add(-time.Minute).Format(layout)
+	if to.Before(l.now) {
+		next = to.AddDate(0, 0, max(0, zooms[zoom]-1)).Format(layout)
+	}
+	return prev, next
 }
 
 // span is when a task waited and ran.
@@ -97,13 +119,13 @@ func spanOf(t *errand.Task, lane string, now time.Time) span {
 func (l look) timelineOf(zoom string, from, to time.Time, list []*errand.Task, ops catalog) timeline {
 	tl := timeline{Zoom: zoom, From: from, To: to, Drawn: len(list)}
 	tl.Span = from.Format(dayFormat)
-	if last := to.Add(-time.Second); zoom != "day" {
-		tl.Span += " – " + last.Format(dayFormat)
+	switch zoom {
+	case "hour":
+		tl.Span = from.Format(minuteFormat) + " – " + to.Format("15:04")
+	case "week", "month":
+		tl.Span += " – " + to.Add(-time.Second).Format(dayFormat)
 	}
-	tl.Prev = from.Add(-time.Hour).Format(dayFormat)
-	if to.Before(l.now) {
-		tl.Next = to.AddDate(0, 0, zooms[zoom]-1).Format(dayFormat)
-	}
+	tl.Prev, tl.Next = l.neighbours(zoom, from, to)
 	lanes := map[string][]span{}
 	for _, t := range list {
 		s := spanOf(t, laneOf(t, ops), l.now)
@@ -240,9 +262,12 @@ func (l look) ticks(zoom string, from, to time.Time) []chartTick {
 			}
 		}
 		out = append(out, chartTick{percent(float64(t.Sub(from)), whole), text})
-		if zoom == "day" {
+		switch zoom {
+		case "hour":
+			t = t.Add(10 * time.Minute)
+		case "day":
 			t = t.Add(4 * time.Hour)
-		} else {
+		default:
 			t = t.AddDate(0, 0, 1)
 		}
 	}
