@@ -104,14 +104,17 @@ func (a *app) demo(ctx context.Context, c *config.Config, dir string) error {
 func (a *app) visit(ctx context.Context, n *node, c *config.Config, first auth.First) error {
 	transport := &http.Transport{} // of its own, whose connections end with it
 	defer transport.CloseIdleConnections()
-	cl, err := client.New(client.Options{
-		Server: n.urls[0], Access: first.Key.Access, Secret: first.Key.Secret, HTTP: &http.Client{Transport: transport},
-	})
+	o := client.Options{Server: n.urls[0], Access: first.Key.Access, Secret: first.Key.Secret, HTTP: &http.Client{Transport: transport}}
+	cl, err := client.New(o)
 	if err != nil {
 		return err
 	}
 	instances := demoInstances(first.Project.ID)
 	records, err := fillDemo(ctx, cl, instances)
+	var users []*client.Client
+	if err == nil {
+		users, err = demoClients(ctx, cl, o, first.Project.ID)
+	}
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -122,7 +125,7 @@ func (a *app) visit(ctx context.Context, n *node, c *config.Config, first auth.F
 		return err
 	}
 	n.announce(a.stdout, c)
-	feed(ctx, cl, instances, n.log)
+	feed(ctx, users, instances, n.log)
 	<-ctx.Done() // the server goes on
 	return nil
 }

@@ -63,7 +63,7 @@ func (c *Console) taskList(v *visit) (reply, error) {
 		view.Statuses = append(view.Statuses, statusChoice{string(s), v.look.t(statusWords[s]), table.Filter.Statuses[string(s)]})
 	}
 	q := v.URL.Query()
-	for _, name := range []string{"from", "to", "instance", "engine", "operation", "user", "status"} {
+	for _, name := range []string{"from", "to", "instance", "engine", "operation", "user", "status", "offset"} {
 		view.Filtered = view.Filtered || q.Get(name) != ""
 	}
 	f, problem := v.filter()

@@ -65,11 +65,11 @@ var zooms = map[string]int{"hour": 0, "day": 1, "week": 7, "month": 31}
 // days in the viewer's zone.
 func (l look) window(zoom string, at time.Time) (from, to time.Time) {
 	at = at.In(l.zone)
-	y, m, d := at.Date()
-	if zoom == "hour" {
-		from = time.Date(y, m, d, at.Hour(), 0, 0, 0, l.zone)
+	if zoom == "hour" { // of the clock, also where the clock is put back and an hour is there twice
+		from = at.Add(-time.Duration(at.Minute())*time.Minute - time.Duration(at.Second())*time.Second - time.Duration(at.Nanosecond()))
 		return from, from.Add(time.Hour)
 	}
+	y, m, d := at.Date()
 	to = time.Date(y, m, d+1, 0, 0, 0, 0, l.zone)
 	return to.AddDate(0, 0, -zooms[zoom]), to
 }
