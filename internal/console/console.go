@@ -62,8 +62,8 @@ func New(deps Deps) *Console {
 	return c
 }
 
-// owned are the first segments of the console's paths.
-var owned = []string{"", "signin", "signout", "settings", "project", "instances", "tasks", "submit", "operations",
+// owned are the first segments of the console's paths, beside the root.
+var owned = []string{"signin", "signout", "settings", "project", "instances", "tasks", "submit", "operations",
 	"workers", "users", "keys", "reference", "live", "static", "favicon.ico", "robots.txt"}
 
 // Owns reports whether a path is one of the console's. No call of an API has one
@@ -71,8 +71,9 @@ var owned = []string{"", "signin", "signout", "settings", "project", "instances"
 func (c *Console) Owns(path string) bool { return owns(path) }
 
 func owns(path string) bool {
-	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-	return strings.HasPrefix(path, "/") && slices.Contains(owned, first)
+	below, ok := strings.CutPrefix(path, "/")
+	first, _, _ := strings.Cut(below, "/")
+	return ok && (below == "" || slices.Contains(owned, first))
 }
 
 func (c *Console) routes() {

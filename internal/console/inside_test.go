@@ -158,8 +158,10 @@ func TestOwns(t *testing.T) {
 			t.Errorf("the console does not own %s", path)
 		}
 	}
-	for _, path := range []string{"", "//", "/v2/p/tasks", "/api", "/tasksx", "tasks"} {
-		if path != "//" && owns(path) {
+	// Some clients join an endpoint that ends in a slash with a path that begins
+	// with one.
+	for _, path := range []string{"", "//", "//v2/p/instances/i/tasks", "//v3/projects", "/v2/p/tasks", "/api", "/tasksx", "tasks"} {
+		if owns(path) {
 			t.Errorf("the console owns %q", path)
 		}
 	}

@@ -221,3 +221,48 @@ func TestRemote(t *testing.T) {
 		}
 	}
 }
+
+// brochure answers pages with its name.
+type brochure struct{}
+
+func (brochure) Owns(path string) bool { return path == "/" || path == "/tasks" }
+func (brochure) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	_, _ = w.Write([]byte("page"))
+}
+func (brochure) Fail(w http.ResponseWriter, _ *http.Request, _ error) {
+	w.WriteHeader(http.StatusTeapot)
+}
+
+// TestPages checks that pages answer what they own, and never where clients of one
+// product are expected.
+func TestPages(t *testing.T) {
+	t.Parallel()
+	dms, dcs := named("dms"), named("dcs")
+	rt := &Router{
+		Auth: bearer{}, Families: []*Family{{Name: "dms", Base: dms}, {Name: "dcs", Base: dcs}}, Default: "dms",
+		Hosts: map[string]string{"dcs.example": "dcs"}, Native: named("native"), Identity: named("iam"), Pages: brochure{},
+	}
+	for _, tt := range []struct {
+		path, host, listener string
+		page                 bool
+	}{
+		{"/", "", "", true}, {"/tasks", "", "", true}, {"/other", "", "", false}, {"//", "", "", false}, {"/api/tasks", "", "", false},
+		{"/", "dcs.example", "", false}, {"/tasks", "", "dms", false},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "http://errand.example"+tt.path, nil)
+		if tt.host != "" {
+			r.Host = tt.host
+		}
+		w := httptest.NewRecorder()
+		r = Begin(w, r, &Exchange{ID: "x", Listener: tt.listener})
+		rt.ServeHTTP(w, r)
+		if got := w.Body.String() == "page"; got != tt.page {
+			t.Errorf("%+v: %d %s", tt, w.Code, w.Body)
+		}
+		w = httptest.NewRecorder()
+		rt.Fail(w, r, errand.Errorf(errand.Unavailable, "load", "busy"))
+		if got := w.Code == http.StatusTeapot; got != tt.page {
+			t.Errorf("Fail of %+v: %d", tt, w.Code)
+		}
+	}
+}
