@@ -126,6 +126,8 @@ type benchServer struct {
 	shows           []string
 	svc             *tasks.Service
 	runs            *tasks.Runs
+	directory       *auth.Directory
+	operations      *catalog.Catalog
 	nextImport      atomic.Int64
 	importPrincipal errand.Principal
 }
@@ -158,7 +160,7 @@ func newBenchServer(b *testing.B) *benchServer {
 	if err != nil {
 		b.Fatal(err)
 	}
-	h := &benchServer{svc: tasks.New(store, time.Now)}
+	h := &benchServer{svc: tasks.New(store, time.Now), directory: directory, operations: operations}
 	h.runs = tasks.NewRuns(h.svc, store, operations, sealer, tasks.RunOptions{})
 	h.credentials(b, directory, filepath.Join(dir, "bench-key"))
 	h.fill(b)

@@ -17,6 +17,7 @@ type act struct {
 	lead   string // what it does
 	danger bool
 	reason bool // may be given one
+	when   bool // needs a time
 
 	can func(*errand.Task) bool
 	do  func(c *Console, v *visit, t *errand.Task) (to string, err error)
@@ -37,6 +38,19 @@ func acts() []act {
 					return "tasks/" + t.ID + "?done=cancelled", nil
 				}
 				return "tasks/" + t.ID + "?done=stopping", nil
+			},
+		},
+		{
+			path: "move", verb: "Move the start", head: "Move the start of this task?", when: true,
+			lead: "It is not started before the new time. Its deadline stays as it is.",
+			can:  func(t *errand.Task) bool { return t.Run != nil && t.Status == errand.Pending },
+			do: func(c *Console, v *visit, t *errand.Task) (string, error) {
+				at, ok := v.look.parse(v.PostForm.Get("run_at"), false)
+				if !ok {
+					return "", errand.Errorf(errand.Invalid, "run_at", "%.64q is not a time; write it like 2026-01-31 18:00", v.PostForm.Get("run_at"))
+				}
+				_, err := c.Runs.Reschedule(v.Context(), v.who, v.project(), t.ID, at)
+				return "tasks/" + t.ID + "?done=moved", err
 			},
 		},
 		{
@@ -86,6 +100,8 @@ type confirmView struct {
 	frame
 	Head, Lead, Verb string
 	Danger, Reason   bool
+	When             bool
+	RunAt            string
 	Task             taskRow
 	Secrets          []string
 	Key              string
@@ -106,7 +122,10 @@ func (c *Console) confirm(a act) handler {
 func (c *Console) confirmView(v *visit, a act, t *errand.Task, problem string) confirmView {
 	view := confirmView{
 		frame: c.frame(v, a.head, "tasks"), Head: v.look.t(a.head), Lead: v.look.t(a.lead), Verb: v.look.t(a.verb),
-		Danger: a.danger, Reason: a.reason, Task: c.rows(v).of(t), Problem: problem,
+		Danger: a.danger, Reason: a.reason, When: a.when, Task: c.rows(v).of(t), Problem: problem,
+	}
+	if a.when {
+		view.RunAt = v.look.inputTime(t.Run.RunAt)
 	}
 	if a.path == "retry" {
 		view.Key = errand.NewID(c.Now())

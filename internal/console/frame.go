@@ -41,6 +41,7 @@ var notices = map[string]string{
 	"submitted":  "The task is submitted.",
 	"cancelled":  "The task is cancelled.",
 	"stopping":   "The task is asked to stop.",
+	"moved":      "The start is moved.",
 	"deleted":    "The record is deleted.",
 	"saved":      "The change is saved.",
 	"revoked":    "The access key is revoked.",
