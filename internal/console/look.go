@@ -118,9 +118,12 @@ func (l look) ago(t time.Time) moment {
 		return m
 	}
 	m.UTC = m.Text + " (" + m.UTC + ")"
-	if d := l.now.Sub(t); d >= 0 {
+	switch d := l.now.Sub(t); {
+	case d.Abs() < time.Second:
+		m.Text = l.t("now")
+	case d > 0:
 		m.Text = l.t("%s ago", l.duration(d))
-	} else {
+	default:
 		m.Text = l.t("in %s", l.duration(-d))
 	}
 	return m

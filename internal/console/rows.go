@@ -20,6 +20,7 @@ type taskRow struct {
 	Name      string // of the instance
 	Created   moment
 	Changed   moment
+	Starts    moment // of one that is to run later
 	Took      string
 	Reason    string
 	Imported  bool
@@ -84,6 +85,9 @@ func (r *rows) of(t *errand.Task) taskRow {
 				row.Left = l.t("about %s left", l.duration(p.Remaining))
 			}
 		}
+	}
+	if t.Status == errand.Pending && t.Run != nil && t.Run.RunAt.After(l.now) {
+		row.Starts = l.ago(t.Run.RunAt)
 	}
 	switch {
 	case t.Status.Final():
