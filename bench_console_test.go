@@ -31,7 +31,7 @@ type benchSite struct {
 func newBenchSite(b *testing.B) *benchSite {
 	b.Helper()
 	s := &benchSite{benchServer: newBenchServer(b)}
-	c := console.New(console.Deps{Tasks: s.svc, Runs: s.runs, Directory: s.directory, Operations: s.operations.Operations, OpenAPI: api.OpenAPI, Now: time.Now})
+	c := console.New(console.Deps{Tasks: s.svc, Runs: s.runs, Directory: s.directory, Find: s.svc.Instance, Operations: s.operations.Operations, OpenAPI: api.OpenAPI, Now: time.Now})
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c.ServeHTTP(w, wire.Begin(w, r, &wire.Exchange{ID: "bench"}))
 	}))

@@ -172,7 +172,7 @@ func (n *node) router(c *config.Config) *wire.Router {
 		Hosts:    hosts,
 		Identity: iam.New(n.dir, who),
 		Pages: console.New(console.Deps{
-			Tasks: n.tasks, Runs: n.runs, Directory: n.dir, Operations: n.catalog.Operations,
+			Tasks: n.tasks, Runs: n.runs, Directory: n.dir, Find: n.find, Operations: n.catalog.Operations,
 			OpenAPI: api.OpenAPI, Now: n.now, Version: Version(),
 		}),
 		Native: native.New(native.Deps{

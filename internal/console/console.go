@@ -29,6 +29,10 @@ type Deps struct {
 	Runs      *tasks.Runs
 	Directory *auth.Directory
 
+	// Find finds the instances that rows of tables name. It may remember them for
+	// a while.
+	Find wire.Finder
+
 	// Operations lists what may be submitted.
 	Operations func() []errand.Operation
 
@@ -131,7 +135,7 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // secure sets the headers that keep a browser from doing with a page what it is
 // not meant for.
 func secure(h http.Header) {
-	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")

@@ -392,7 +392,7 @@ func TestLook(t *testing.T) {
 		t.Errorf("ago: %+v", m)
 	}
 	for accept, want := range map[string]string{"": "en", "de": "en", "zh": "zh", "zh-CN,zh;q=0.9,en;q=0.8": "zh", "en-GB,zh;q=0.5": "en", "\x00;;": "en"} {
-		if got := preferred(accept); got != want {
+		if got := l.words.preferred(accept); got != want {
 			t.Errorf("preferred(%q) = %q, want %q", accept, got, want)
 		}
 	}

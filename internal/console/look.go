@@ -4,12 +4,9 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	_ "time/tzdata" // a static binary runs where there is no other
-
-	"golang.org/x/text/language"
 )
 
 // look is how somebody wants to see pages: in which language, which colours and
@@ -42,7 +39,7 @@ func (c *Console) lookOf(r *http.Request) look {
 	}
 	l := look{lang: value(langCookie), theme: value(themeCookie), zone: time.UTC, now: c.Now(), words: c.words}
 	if l.lang != "en" && l.lang != "zh" {
-		l.lang = preferred(r.Header.Get("Accept-Language"))
+		l.lang = c.words.preferred(r.Header.Get("Accept-Language"))
 	}
 	if l.theme != "light" && l.theme != "dark" {
 		l.theme = ""
@@ -53,15 +50,6 @@ func (c *Console) lookOf(r *http.Request) look {
 		}
 	}
 	return l
-}
-
-// preferred returns the language of ours that a browser asks for.
-func preferred(accept string) string {
-	matcher := language.NewMatcher([]language.Tag{language.English, language.SimplifiedChinese})
-	if tag, _ := language.MatchStrings(matcher, accept); strings.HasPrefix(tag.String(), "zh") {
-		return "zh"
-	}
-	return "en"
 }
 
 // settings keeps a choice of language or colours, and goes back.

@@ -60,7 +60,7 @@ func (r *rows) name(ctx context.Context, id string) string {
 		return name
 	}
 	name := ""
-	if i, err := r.c.Tasks.Instance(ctx, r.v.who, r.v.project(), id); err == nil {
+	if i, err := r.c.Find(ctx, r.v.who, r.v.project(), id); err == nil {
 		name = clean(i.Name, cutCell)
 	}
 	r.instances[id] = name

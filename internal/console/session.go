@@ -222,6 +222,9 @@ func (c *Console) session(v *visit, view signInView) (string, auth.Session, erro
 	}
 	switch len(projects) {
 	case 0:
+		if err := c.Directory.EndSession(ctx, token); err != nil {
+			return "", s, err
+		}
 		return "", s, errand.Errorf(errand.Forbidden, "project", "the user has no role in any project")
 	case 1:
 		return c.rescope(v, token, projects[0].ID)

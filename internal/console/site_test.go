@@ -122,7 +122,7 @@ func newSite(t *testing.T) *site {
 		}
 	}
 	s.console = console.New(console.Deps{
-		Tasks: s.svc, Runs: s.runs, Directory: s.dir, Operations: operations.Operations, OpenAPI: api.OpenAPI, Now: time.Now, Version: "v-test",
+		Tasks: s.svc, Runs: s.runs, Directory: s.dir, Find: s.svc.Instance, Operations: operations.Operations, OpenAPI: api.OpenAPI, Now: time.Now, Version: "v-test",
 	})
 	var stopping context.Context
 	stopping, s.stop = context.WithCancel(context.Background())

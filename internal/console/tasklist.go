@@ -74,9 +74,11 @@ func (c *Console) taskList(v *visit) (reply, error) {
 	}
 	table.Problem = problem
 	if problem == "" {
-		view.Live = "project=1"
 		if err := c.fill(v, &table, f); err != nil {
 			return reply{}, err
+		}
+		if !table.Searched { // to look through the records once more after every change would be too much
+			view.Live = "project=1"
 		}
 	}
 	view.Table = table
