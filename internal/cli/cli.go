@@ -4,7 +4,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -55,7 +54,8 @@ type app struct {
 	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
-	output string // of -o: "text" or "json"
+	output string // of -o
+	colour string // of --color
 	ran    bool   // a command was found, and its flags and arguments are right
 }
 
@@ -114,10 +114,11 @@ names; "errand config" shows each with its source.
 ` + exitCodesHelp,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          unknown,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
+	a.colourFlag(root)
 	root.AddCommand(a.commands()...)
 	a.noteRun(root)
 	return root
@@ -139,7 +140,7 @@ func (a *app) noteRun(c *cobra.Command) {
 
 // group returns a command that only holds others.
 func group(use, short string, sub ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs,
+	c := &cobra.Command{Use: use, Short: short, Args: unknown,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var names []string
 			for _, s := range cmd.Commands() {
@@ -160,7 +161,13 @@ func usage(format string, args ...any) error { return usageError{fmt.Errorf(form
 
 // message is what is printed of an error: what a client may see of a classified
 // one, with its cause, for the person at the keyboard is the one to know it.
-func message(err error) string { return strings.TrimSpace(err.Error()) }
+func message(err error) string {
+	lines := strings.Split(strings.TrimSpace(plain(err.Error())), "\n")
+	for i := range lines {
+		lines[i] = cut(lines[i], maxLine)
+	}
+	return strings.Join(lines, "\n")
+}
 
 func exitCode(err error) int {
 	if code, ok := codeOf(err); ok {
@@ -197,50 +204,6 @@ func (a *app) load(cmd *cobra.Command) (*config.Config, error) {
 	return c, nil
 }
 
-// outputFlag adds -o.
-func (a *app) outputFlag(cmd *cobra.Command) {
-	cmd.Flags().VarP(&oneOf{p: &a.output, of: []string{"text", "json"}}, "output", "o", "form of the output: text or json")
-	a.output = "text"
-}
-
-// oneOf is a flag that takes one of a few words.
-type oneOf struct {
-	p  *string
-	of []string
-}
-
-func (o *oneOf) String() string {
-	if o.p == nil {
-		return ""
-	}
-	return *o.p
-}
-func (o *oneOf) Type() string { return strings.Join(o.of, "|") }
-func (o *oneOf) Set(s string) error {
-	for _, w := range o.of {
-		if s == w {
-			*o.p = s
-			return nil
-		}
-	}
-	return fmt.Errorf("must be one of %s", strings.Join(o.of, ", "))
-}
-
-// json prints v as indented JSON.
-func (a *app) json(v any) error {
-	e := json.NewEncoder(a.stdout)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
-}
-
-// jsonLine prints v as one line of JSON.
-func (a *app) jsonLine(v any) error {
-	e := json.NewEncoder(a.stdout)
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
-}
-
 // Version returns the version that the program was built as.
 func Version() string {
 	if version != "" {
@@ -255,8 +218,8 @@ func Version() string {
 func (a *app) versionCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			if a.output == "json" {
-				return a.json(map[string]string{"version": Version(), "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH})
+			if a.structured() {
+				return a.data(map[string]string{"version": Version(), "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH})
 			}
 			_, err := fmt.Fprintf(a.stdout, "errand %s (%s, %s/%s)\n", Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err

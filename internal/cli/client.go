@@ -8,11 +8,8 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -116,36 +113,14 @@ func (s *session) project(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("project %.64q is not an id, and its name cannot be looked up: %w", s.conf.Project, err)
 	}
+	var names []string
 	for _, p := range all {
 		if p.Name == s.conf.Project {
 			return p.ID, nil
 		}
+		names = append(names, p.Name)
 	}
-	return "", errand.Errorf(errand.NotFound, "project", "there is no project with the id or name %.64q", s.conf.Project)
-}
-
-// table prints rows under headings.
-func (a *app) table(headings []string, rows [][]string) error {
-	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, strings.Join(headings, "\t"))
-	for _, row := range rows {
-		for i := range row {
-			row[i] = cell(row[i])
-		}
-		fmt.Fprintln(w, strings.Join(row, "\t"))
-	}
-	return w.Flush()
-}
-
-// cell makes a text fit for a terminal: what the server sends may hold anything.
-func cell(s string) string {
-	if s == "" {
-		return "-"
-	}
-	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return strconv.Quote(s)
-	}
-	return s
+	return "", notFound("project", s.conf.Project, names)
 }
 
 func stamp(t time.Time) string {
@@ -153,23 +128,6 @@ func stamp(t time.Time) string {
 		return ""
 	}
 	return t.UTC().Format("2006-01-02T15:04:05Z")
-}
-
-// print prints v as JSON where that is asked for, else the table.
-func (a *app) print(v any, headings []string, rows [][]string) error {
-	if a.output == "json" {
-		return a.json(v)
-	}
-	return a.table(headings, rows)
-}
-
-// done prints that something was done, and nothing where JSON is asked for.
-func (a *app) done(format string, args ...any) error {
-	if a.output == "json" {
-		return a.json(struct{}{})
-	}
-	_, err := fmt.Fprintf(a.stdout, format+"\n", args...)
-	return err
 }
 
 // pairs reads arguments of the form NAME=VALUE.

@@ -1,9 +1,6 @@
 package cli
 
 import (
-	"fmt"
-	"text/tabwriter"
-
 	"github.com/spf13/cobra"
 
 	"github.com/errandhq/errand/internal/config"
@@ -31,17 +28,13 @@ func (a *app) configCmd() *cobra.Command {
 			if err := c.ReadCredentials(); err != nil {
 				return usageError{err}
 			}
-			if a.output == "json" {
-				return a.json(c.Settings())
-			}
-			w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "SETTING\tVALUE\tSOURCE")
+			t := newTable(column{"SETTING", isKey}, column{"VALUE", isFree}, column{"SOURCE", isFree})
 			for _, s := range c.Settings() {
-				fmt.Fprintf(w, "%s\t%s\t%s\n", s.Name, s.Value, s.Source)
+				t.add(s.Name, s.Value, s.Source)
 			}
-			return w.Flush()
+			return a.print(c.Settings(), t)
 		}}
 	config.AddFlags(cmd.Flags(), append(serverFlags(), "server", "ca-file", "project")...)
-	a.outputFlag(cmd)
+	a.tableFlag(cmd)
 	return cmd
 }

@@ -1,0 +1,121 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+
+	"github.com/errandhq/errand"
+)
+
+// bars is the view of a terminal: a bar for each task, which goes up into the
+// history of the screen when the task has ended.
+type bars struct {
+	progress *mpb.Progress
+	paint    painter
+	of       map[string]*bar
+}
+
+// bar is one task. The library draws it from a goroutine of its own.
+type bar struct {
+	*mpb.Bar
+	paint painter
+
+	mu   sync.Mutex
+	task *errand.Task
+	at   time.Time // when task was told
+}
+
+// newBars draws to w. A width of 0 is that of the terminal.
+func newBars(w io.Writer, p painter, width int) *bars {
+	o := []mpb.ContainerOption{mpb.WithOutput(w), mpb.PopCompletedMode(), mpb.WithRefreshRate(150 * time.Millisecond)}
+	if width > 0 {
+		o = append(o, mpb.WithWidth(width), mpb.WithAutoRefresh())
+	}
+	return &bars{progress: mpb.New(o...), paint: p, of: map[string]*bar{}}
+}
+
+// The widths of what stands beside a bar, and of the bar itself.
+const (
+	barName = 16
+	barSize = 24
+	barStep = 30
+)
+
+func (v *bars) show(t *errand.Task) {
+	b := v.of[t.ID]
+	if b == nil {
+		b = &bar{paint: v.paint}
+		b.tell(t)
+		style := mpb.BarStyle().Lbound("").Filler("━").Tip("━").Padding("─").Rbound("")
+		b.Bar = v.progress.New(100, style, mpb.BarWidth(barSize),
+			mpb.PrependDecorators(decor.Any(b.left)), mpb.AppendDecorators(decor.Any(b.right)))
+		v.of[t.ID] = b
+	}
+	b.tell(t)
+	if t.Progress != nil {
+		b.SetCurrent(int64(min(99, t.Progress.Percent))) // the end is said by the status
+	}
+	switch {
+	case t.Status == errand.Succeeded:
+		b.SetTotal(100, true)
+	case t.Status.Final():
+		b.Abort(false)
+	default:
+		return
+	}
+	b.Wait()
+}
+
+func (b *bar) tell(t *errand.Task) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.task, b.at = t, time.Now()
+}
+
+// left is what stands before the bar.
+func (b *bar) left(decor.Statistics) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	name := cut(cell(b.task.Operation), barName)
+	status := fmt.Sprintf("%-9s", b.task.Status)
+	return fmt.Sprintf("%s%*s  %s  ", name, barName-textWidth(name), "", b.paint.with(b.paint.code(string(b.task.Status)), status))
+}
+
+// right is what stands after it: as much as there is room for.
+func (b *bar) right(s decor.Statistics) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t := b.task
+	room := s.AvailableWidth - 1
+	if t.Status.Final() {
+		return cut("  "+cut(oneLine(t.Reason), maxCell), max(1, room))
+	}
+	if t.Progress == nil {
+		return ""
+	}
+	text := fmt.Sprintf("  %3d %%", t.Progress.Percent)
+	if left := t.Progress.Remaining - time.Since(b.at); left > 0 && t.Status == errand.Running {
+		text += fmt.Sprintf("  %s left", left.Round(time.Second))
+	}
+	if name, n := currentStep(t.Progress); n > 0 {
+		text += fmt.Sprintf("  %d/%d %s", n, len(t.Progress.Steps), cut(cell(name), barStep))
+	}
+	return cut(text, max(1, room))
+}
+
+func (v *bars) say(text string) { fmt.Fprintf(v.progress, "errand: %s\n", text) }
+
+// end leaves the bars as they are.
+func (v *bars) end() {
+	for _, b := range v.of {
+		if !b.AbortedOrCompleted() {
+			b.Abort(false)
+		}
+	}
+	v.progress.Wait()
+}
