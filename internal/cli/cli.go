@@ -109,7 +109,8 @@ func (a *app) root() *cobra.Command {
 and serves them through the REST API of Huawei Cloud DMS and DCS.
 
 Settings come from flags, over environment variables, over the file that --config
-names; "errand config" shows each with its source.
+names. The commands that ask a server also take them from the profile that "errand
+login" makes. "errand config" shows each setting with its source.
 
 ` + exitCodesHelp,
 		SilenceErrors: true,
@@ -119,7 +120,8 @@ names; "errand config" shows each with its source.
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	a.colourFlag(root)
-	root.AddCommand(a.commands()...)
+	a.addCommands(root)
+	root.SetFlagErrorFunc(flagError)
 	a.noteRun(root)
 	return root
 }

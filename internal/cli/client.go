@@ -35,6 +35,7 @@ func (a *app) clientCmd(use, short string, args cobra.PositionalArgs, do func(ct
 			return s.explain(do(cmd.Context(), s, args))
 		}}
 	config.AddFlags(cmd.Flags(), clientFlags()...)
+	a.completeProfile(cmd)
 	a.outputFlag(cmd)
 	return cmd
 }
@@ -44,24 +45,30 @@ func (a *app) connect(cmd *cobra.Command) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.ReadCredentials(); err != nil {
-		return nil, usageError{err}
+	if err := c.ReadClient(a.getenv); err != nil {
+		return nil, profileError(err)
 	}
 	if c.AccessKey == "" || c.SecretKey == "" {
 		return nil, usage("no access key: neither HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK in the environment nor the file %s has one; "+
-			"`errand serve` writes such a file at its first start, name it with --credentials or ERRAND_CREDENTIALS", c.Credentials)
+			"`errand serve` writes such a file at its first start, name it with --credentials or ERRAND_CREDENTIALS, or keep the key with `errand login`", c.Credentials)
 	}
-	o := client.Options{Server: c.Server, Access: c.AccessKey, Secret: c.SecretKey, SecurityToken: c.SecurityToken, UserAgent: "errand/" + Version()}
-	if c.CAFile != "" {
-		if o.HTTP, err = trusting(c.CAFile); err != nil {
-			return nil, err
-		}
-	}
-	cl, err := client.New(o)
+	cl, err := newClient(c)
 	if err != nil {
 		return nil, err
 	}
 	return &session{cl, c}, nil
+}
+
+// newClient returns a client of the server that the settings name.
+func newClient(c *config.Config) (*client.Client, error) {
+	o := client.Options{Server: c.Server, Access: c.AccessKey, Secret: c.SecretKey, SecurityToken: c.SecurityToken, UserAgent: "errand/" + Version()}
+	if c.CAFile != "" {
+		var err error
+		if o.HTTP, err = trusting(c.CAFile); err != nil {
+			return nil, err
+		}
+	}
+	return client.New(o)
 }
 
 // trusting returns a client that trusts the authorities in a file, and no others.
@@ -91,7 +98,7 @@ func (s *session) explain(err error) error {
 	case e.Kind == errand.Unavailable && e.Subject == "server":
 		return fmt.Errorf("%w (the address is from %s; set it with ERRAND_SERVER or --server)", err, s.conf.Source("server"))
 	case e.Kind == errand.Unauthenticated:
-		return fmt.Errorf("%w (access key %s is from %s)", err, s.conf.AccessKey, s.conf.Source("access-key"))
+		return fmt.Errorf("%w (access key %s is from %s; it may have been revoked or have expired)", err, s.conf.AccessKey, s.conf.Source("access-key"))
 	}
 	return err
 }

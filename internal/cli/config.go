@@ -13,7 +13,9 @@ func serverFlags() []string {
 		"operations", "lease", "cancel-grace", "runners", "work-dir", "keep-tasks", "keep-count", "keep-logs", "drain-timeout", "stop-timeout", "log-format", "log-level"}
 }
 
-func clientFlags() []string { return []string{"server", "ca-file", "credentials", "project"} }
+func clientFlags() []string {
+	return []string{"profile", "server", "ca-file", "credentials", "project"}
+}
 
 func (a *app) configCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "config", Short: "Print every setting with its source",
@@ -25,8 +27,8 @@ func (a *app) configCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := c.ReadCredentials(); err != nil {
-				return usageError{err}
+			if err := c.ReadClient(a.getenv); err != nil {
+				return profileError(err)
 			}
 			t := newTable(column{"SETTING", isKey}, column{"VALUE", isFree}, column{"SOURCE", isFree})
 			for _, s := range c.Settings() {
@@ -34,7 +36,8 @@ func (a *app) configCmd() *cobra.Command {
 			}
 			return a.print(c.Settings(), t)
 		}}
-	config.AddFlags(cmd.Flags(), append(serverFlags(), "server", "ca-file", "project")...)
+	config.AddFlags(cmd.Flags(), append(serverFlags(), "profile", "server", "ca-file", "project")...)
 	a.tableFlag(cmd)
+	a.completeProfile(cmd)
 	return cmd
 }

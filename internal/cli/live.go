@@ -187,7 +187,7 @@ func (a *app) watchList(ctx context.Context, s *session, f errand.Filter, page e
 	var v view
 	switch a.output {
 	case formJSON, formYAML:
-		v = &records{a: a, last: map[string]string{}}
+		v = &changes{a: a, last: map[string]string{}}
 	case formName:
 		return usage("--watch shows what changes and has no form of names")
 	default:
@@ -239,13 +239,13 @@ func (s *session) lookAll(ctx context.Context, f errand.Filter) (errand.Page, er
 	return s.Tasks(ctx, f)
 }
 
-// records is the view of programs: each task that has changed, whole.
-type records struct {
+// changes is the view of programs: each task that has changed, whole.
+type changes struct {
 	a    *app
 	last map[string]string
 }
 
-func (r *records) show(t *errand.Task) {
+func (r *changes) show(t *errand.Task) {
 	text := fmt.Sprint(t.Status, t.UpdatedAt, going(t))
 	if r.last[t.ID] != text {
 		r.last[t.ID] = text
@@ -253,5 +253,5 @@ func (r *records) show(t *errand.Task) {
 	}
 }
 
-func (r *records) say(text string) { fmt.Fprintf(r.a.stderr, "errand: %s\n", text) }
-func (r *records) end()            {}
+func (r *changes) say(text string) { fmt.Fprintf(r.a.stderr, "errand: %s\n", text) }
+func (r *changes) end()            {}
