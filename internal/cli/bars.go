@@ -41,9 +41,10 @@ func newBars(w io.Writer, p painter, width int) *bars {
 
 // The widths of what stands beside a bar, and of the bar itself.
 const (
-	barName = 16
-	barSize = 24
-	barStep = 30
+	barName  = 16
+	barSize  = 24
+	barLeast = 8 // on a narrow terminal
+	barStep  = 30
 )
 
 func (v *bars) show(t *errand.Task) {
@@ -52,8 +53,8 @@ func (v *bars) show(t *errand.Task) {
 		b = &bar{paint: v.paint}
 		b.tell(t)
 		style := mpb.BarStyle().Lbound("").Filler("━").Tip("━").Padding("─").Rbound("")
-		b.Bar = v.progress.New(100, style, mpb.BarWidth(barSize),
-			mpb.PrependDecorators(decor.Any(b.left)), mpb.AppendDecorators(decor.Any(b.right)))
+		b.Bar = v.progress.New(100, style, mpb.BarWidth(barSize), mpb.BarFillerTrim(),
+			mpb.PrependDecorators(decor.Any(b.name, decor.WCSyncWidthR), decor.Any(b.status)), mpb.AppendDecorators(decor.Any(b.right)))
 		v.of[t.ID] = b
 	}
 	b.tell(t)
@@ -77,13 +78,18 @@ func (b *bar) tell(t *errand.Task) {
 	b.task, b.at = t, time.Now()
 }
 
-// left is what stands before the bar.
-func (b *bar) left(decor.Statistics) string {
+// name and status stand before the bar.
+func (b *bar) name(decor.Statistics) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	name := cut(cell(b.task.Operation), barName)
-	status := fmt.Sprintf("%-9s", b.task.Status)
-	return fmt.Sprintf("%s%*s  %s  ", name, barName-textWidth(name), "", b.paint.with(b.paint.code(string(b.task.Status)), status))
+	return cut(cell(b.task.Operation), barName)
+}
+
+func (b *bar) status(decor.Statistics) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	word := string(b.task.Status)
+	return "  " + b.paint.with(b.paint.code(word), fmt.Sprintf("%-9s", word)) + "  "
 }
 
 // right is what stands after it: as much as there is room for.
@@ -91,9 +97,9 @@ func (b *bar) right(s decor.Statistics) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	t := b.task
-	room := s.AvailableWidth - 1
+	room := max(1, s.AvailableWidth-barLeast-1)
 	if t.Status.Final() {
-		return cut("  "+cut(oneLine(t.Reason), maxCell), max(1, room))
+		return cut("  "+cut(oneLine(t.Reason), maxCell), room)
 	}
 	if t.Progress == nil {
 		return ""
@@ -105,7 +111,7 @@ func (b *bar) right(s decor.Statistics) string {
 	if name, n := currentStep(t.Progress); n > 0 {
 		text += fmt.Sprintf("  %d/%d %s", n, len(t.Progress.Steps), cut(cell(name), barStep))
 	}
-	return cut(text, max(1, room))
+	return cut(text, room)
 }
 
 func (v *bars) say(text string) { fmt.Fprintf(v.progress, "errand: %s\n", text) }

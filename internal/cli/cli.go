@@ -39,14 +39,14 @@ const (
 
 const exitCodesHelp = `Every command exits with
 
-  0  if it did what it was asked
-  1  if it failed for a reason that has no code of its own
-  2  if the command line, a setting or the input is wrong
-  3  if something it names does not exist
-  4  if the server refused: credentials, permission, or a conflict with what is there
-  5  if the server could not be reached, or cannot answer now
-  6  if the task that it waited for failed
-  7  if the task that it waited for was cancelled`
+    0  if it did what it was asked
+    1  if it failed for a reason that has no code of its own
+    2  if the command line, a setting or the input is wrong
+    3  if something it names does not exist
+    4  if the server refused: credentials, permission, or a conflict with what is there
+    5  if the server could not be reached, or cannot answer now
+    6  if the task that it waited for failed
+    7  if the task that it waited for was cancelled`
 
 // app is what every command shares: where it reads and writes.
 type app struct {
@@ -95,7 +95,11 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 		return exitOK
 	}
 	if !a.ran {
-		err = usage("%w; see `%s --help`", err, cmd.CommandPath())
+		stop := ";"
+		if strings.HasSuffix(err.Error(), "?") {
+			stop = ""
+		}
+		err = usage("%w%s see `%s --help`", err, stop, cmd.CommandPath())
 	}
 	fmt.Fprintf(stderr, "errand: %s\n", message(err))
 	return exitCode(err)

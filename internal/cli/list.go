@@ -100,7 +100,7 @@ func (a *app) tasks(ctx context.Context, s *session, page errand.Page, f errand.
 
 func (a *app) taskTable(ctx context.Context, s *session, tasks []errand.Task, f errand.Filter) (*table, error) {
 	var names map[string]string
-	instance, id := isFree|isSpare, isWide
+	instance, id := isFree|isDear, isWide
 	if f.Instance != "" {
 		instance = isWide
 	}
@@ -110,7 +110,7 @@ func (a *app) taskTable(ctx context.Context, s *session, tasks []errand.Task, f 
 			return nil, err
 		}
 	}
-	t := newTable(column{"ID", isKey}, column{"OPERATION", isFree}, column{"STATUS", isStatus}, column{"DONE", isSpare},
+	t := newTable(column{"ID", isKey}, column{"OPERATION", isFree}, column{"STATUS", isStatus}, column{"DONE", isDear},
 		column{"SUBMITTED", isSpare}, column{"CHANGED", isWide}, column{"USER", isFree | isSpare}, column{"INSTANCE", instance},
 		column{"INSTANCE ID", id}, column{"ENGINE", isWide}, column{"ERROR", isWide}, column{"REASON", isWide}, column{"PARAMS", isWide})
 	for _, x := range tasks {

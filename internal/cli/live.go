@@ -42,7 +42,7 @@ func (l *link) broken(err error) error {
 	}
 	if l.since.IsZero() {
 		l.since = time.Now()
-		l.say("connection lost, trying again: " + message(err))
+		l.say("connection lost, trying again: " + oneLine(errand.ErrorOf(err).Msg))
 	}
 	if time.Since(l.since) > patience {
 		return err

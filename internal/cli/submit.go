@@ -188,9 +188,9 @@ func (a *app) submitted(ctx context.Context, s *session, t *errand.Task, w waitF
 	}
 	switch wait := w.wait || w.watch; {
 	case wait && t.Status == errand.Failed:
-		return outcomeError{exitTaskFailed, fmt.Sprintf("task %s failed: %s", t.ID, t.Reason)}
+		return outcomeError{exitTaskFailed, fmt.Sprintf("task %s failed: %s", t.ID, oneLine(t.Reason))}
 	case wait && t.Status == errand.Cancelled:
-		return outcomeError{exitTaskCancelled, fmt.Sprintf("task %s was cancelled: %s", t.ID, t.Reason)}
+		return outcomeError{exitTaskCancelled, fmt.Sprintf("task %s was cancelled: %s", t.ID, oneLine(t.Reason))}
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ const (
 	isFree                        // text that may be cut so that the table fits
 	isStatus                      // its word has a colour
 	isSpare                       // may be left out so that the table fits, the last one first
+	isDear                        // may be left out after all spare ones
 	isWide                        // only there with -o wide
 )
 
@@ -41,7 +42,8 @@ func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
 const (
 	maxCell  = 200  // in a table
 	maxLine  = 1000 // of a task or an error, where it has a line to itself
-	minCell  = 8    // a column is not made narrower
+	goodCell = 16   // a column is made so narrow before another is left out
+	minCell  = 8    // and so narrow after that
 	gapWidth = 2    // between two columns
 )
 
@@ -84,38 +86,42 @@ func (t *table) shown(wide bool) *table {
 	return out
 }
 
-// fit makes the widths of free columns smaller, the widest first, and then sets
-// those of spare ones to 0, until all fit into width. Ids stay whole.
+// fit makes t fit into width: free columns become narrower, the widest first, then
+// spare ones are left out, then free ones become narrower still. The width of what
+// is left out is 0. Ids stay whole.
 func (t *table) fit(widths []int, width int) {
-	over := func() int {
+	over := func() bool {
 		sum := -gapWidth
 		for _, w := range widths {
 			if w > 0 {
 				sum += w + gapWidth
 			}
 		}
-		return sum - width
+		return sum > width
 	}
-	for drop := len(widths) - 1; over() > 0; {
-		widest := -1
-		for i, c := range t.columns {
-			if c.is&isFree != 0 && widths[i] > max(minCell, textWidth(c.head)) && (widest < 0 || widths[i] > widths[widest]) {
-				widest = i
+	narrow := func(least int) {
+		for over() {
+			widest := -1
+			for i, c := range t.columns {
+				if c.is&isFree != 0 && widths[i] > max(least, textWidth(c.head)) && (widest < 0 || widths[i] > widths[widest]) {
+					widest = i
+				}
+			}
+			if widest < 0 {
+				return
+			}
+			widths[widest]--
+		}
+	}
+	narrow(goodCell)
+	for _, spare := range []columnIs{isSpare, isDear} {
+		for i := len(widths) - 1; i >= 0 && over(); i-- {
+			if t.columns[i].is&spare != 0 {
+				widths[i] = 0
 			}
 		}
-		if widest >= 0 {
-			widths[widest]--
-			continue
-		}
-		for drop >= 0 && t.columns[drop].is&isSpare == 0 {
-			drop--
-		}
-		if drop < 0 {
-			return // what is left cannot be cut
-		}
-		widths[drop] = 0
-		drop--
 	}
+	narrow(minCell)
 }
 
 func (t *table) write(w io.Writer, widths []int, p painter) error {

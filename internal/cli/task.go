@@ -55,7 +55,7 @@ func (a *app) whyCmd() *cobra.Command {
 			return err
 		}
 		if !a.structured() {
-			return a.done("%s", plain(w.Text))
+			return a.done("%s", cut(oneLine(w.Text), maxLine))
 		}
 		j := nativejson.Why{
 			Code: w.Code, Text: w.Text, Until: nativejson.Moment{Time: w.Until}, Ahead: w.Ahead, Remaining: nativejson.Span(w.Remaining),
