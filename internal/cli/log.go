@@ -20,16 +20,37 @@ func (a *app) logCmd() *cobra.Command {
 		}
 		w := printable(a.stdout)
 		if follow {
-			_, err := s.FollowLog(ctx, project, id, 0, w)
-			if ctx.Err() != nil {
-				return nil // Ctrl-C is how it ends
-			}
-			return err
+			return a.followLog(ctx, s, project, id, w)
 		}
 		return readLog(ctx, s, project, id, w)
 	})
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the task has ended")
 	return cmd
+}
+
+// followLog writes a log as it grows. It goes on where it was when the server
+// comes back.
+func (a *app) followLog(ctx context.Context, s *session, project, id string, w io.Writer) error {
+	l := a.link()
+	for at := int64(0); ; {
+		next, err := s.FollowLog(ctx, project, id, at, w)
+		switch {
+		case err == nil || ctx.Err() != nil:
+			return nil // Ctrl-C is how it ends
+		case next > at:
+			at = next
+			l.heard()
+		}
+		if err := l.broken(err); err != nil {
+			return err
+		}
+		if !pause(ctx, lastPoll) {
+			return nil
+		}
+		if _, err := s.look(ctx, project, id); err == nil {
+			l.heard()
+		}
+	}
 }
 
 func readLog(ctx context.Context, s *session, project, id string, w io.Writer) error {
