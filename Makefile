@@ -68,6 +68,10 @@ bench: ## benchmarks; nothing here can fail a change
 bench-peers: ## the same work on Errand and on its peers, side by side: docs/benchmarks.md (about 20 minutes)
 	cd bench && $(GO) run . -out ../docs/benchmarks.md
 
+.PHONY: session
+session: build ## record the session at a terminal anew: docs/session.* (about a minute)
+	scripts/record.py
+
 .PHONY: clean
 clean: ## remove what was built
 	rm -rf bin

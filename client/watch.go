@@ -38,6 +38,10 @@ type WatchOptions struct {
 	Task     string // only this one, or ""
 	After    int64  // 0: only what is new
 	All      bool   // from the first event that there is
+
+	// Broken, if it is set, is told when the connection was cut off or could not
+	// be made, each time with the error, and with nil when there is one again.
+	Broken func(error)
 }
 
 // silence is how long a watch may hear nothing: the server says something every
@@ -72,6 +76,7 @@ func (c *Client) Watch(ctx context.Context, project string, o WatchOptions) iter
 			case heard:
 				try = 0
 			}
+			w.tellBroken(err)
 			if err := c.wait(ctx, backoff(min(try, 5))); err != nil {
 				yield(Change{}, err)
 				return
@@ -87,6 +92,20 @@ type watch struct {
 	yield   func(Change, error) bool
 	last    string // id of the last event, "" before it is known
 	ended   bool   // the loop over the changes is left
+	broken  bool   // the caller was told so
+}
+
+// tellBroken tells the caller that there is no connection. The server ends one
+// without an error when it stops.
+func (w *watch) tellBroken(err error) {
+	if w.options.Broken == nil {
+		return
+	}
+	if err == nil {
+		err = errand.Errorf(errand.Unavailable, "server", "the server has ended the connection")
+	}
+	w.broken = true
+	w.options.Broken(err)
 }
 
 // connect reads one connection to its end. heard says that the server answered.
@@ -107,6 +126,10 @@ func (w *watch) connect(ctx context.Context) (heard bool, err error) {
 		return false, err
 	}
 	defer resp.Body.Close()
+	if w.broken {
+		w.broken = false
+		w.options.Broken(nil)
+	}
 	if err := w.read(resp.Body, func() { silent.Reset(silence) }); err != nil {
 		return true, answerError(resp, errand.ErrorOf(err))
 	}

@@ -18,8 +18,8 @@ func (a *app) backupCmd() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if a.output == "json" {
-			return a.json(map[string]any{"file": args[0], "bytes": size})
+		if a.structured() {
+			return a.data(map[string]any{"file": args[0], "bytes": size})
 		}
 		return a.done("wrote %s, %d bytes", args[0], size)
 	})

@@ -227,15 +227,15 @@ type kindStats struct {
 
 // benchReport prints the figures.
 func (a *app) benchReport(r *benchResult) error {
-	if a.output == "json" {
-		return a.json(r)
+	if a.structured() {
+		return a.data(r)
 	}
-	var rows [][]string
+	t := newTable(column{"KIND", isKey}, column{"COUNT", 0}, column{"PER SECOND", 0}, column{"P50", 0}, column{"P99", 0}, column{"P99.9", isSpare}, column{"MAX", isSpare}, column{"ERRORS", 0})
 	for _, k := range r.Kinds {
-		rows = append(rows, []string{k.Kind, strconv.FormatUint(k.Count, 10), fmt.Sprintf("%.1f", k.PerSecond),
-			k.millis(k.P50), k.millis(k.P99), k.millis(k.P999), k.millis(k.Max), strconv.FormatInt(k.failed(), 10)})
+		t.add(k.Kind, strconv.FormatUint(k.Count, 10), fmt.Sprintf("%.1f", k.PerSecond),
+			k.millis(k.P50), k.millis(k.P99), k.millis(k.P999), k.millis(k.Max), strconv.FormatInt(k.failed(), 10))
 	}
-	if err := a.table([]string{"KIND", "COUNT", "PER SECOND", "P50", "P99", "P99.9", "MAX", "ERRORS"}, rows); err != nil {
+	if err := a.table(t); err != nil {
 		return err
 	}
 	for _, k := range r.Kinds {

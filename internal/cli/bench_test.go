@@ -338,7 +338,7 @@ func TestBenchFailures(t *testing.T) {
 		{Kind: "submit", Errors: map[string]int64{"unavailable": 3, "conflict": 1}, Example: "gone"},
 	}}
 	var out strings.Builder
-	if err := (&app{stdout: &out}).benchReport(r); err != nil {
+	if err := (&app{getenv: func(string) string { return "" }, stdout: &out}).benchReport(r); err != nil {
 		t.Fatal(err)
 	}
 	if !regexp.MustCompile(`(?m)^list +2 +0.0 +1.50 ms +2.00 ms +2.00 ms +2.00 ms +0$`).MatchString(out.String()) ||

@@ -30,7 +30,7 @@ declare, or what is wrong with each line. Nothing is run and no server is needed
 			}
 			return a.checked(found, problems)
 		}}
-	a.outputFlag(cmd)
+	a.tableFlag(cmd)
 	return cmd
 }
 
@@ -62,17 +62,17 @@ func (a *app) checked(found []catalog.Entry, problems catalog.Problems) error {
 		Operations []nativejson.Operation `json:"operations"`
 		Problems   []problemJSON          `json:"problems"`
 	}{[]nativejson.Operation{}, []problemJSON{}}
-	var rows [][]string
+	t := newTable(column{"ENGINE", 0}, column{"NAME", isKey}, column{"RUNNER", 0}, column{"DECLARED", isFree})
 	for _, e := range found {
 		out.Operations = append(out.Operations, nativejson.OperationOf(e.Operation))
-		rows = append(rows, []string{string(e.Engine), e.Name, string(e.Runner), e.File})
+		t.add(string(e.Engine), e.Name, string(e.Runner), e.File)
 	}
 	for _, p := range problems {
 		out.Problems = append(out.Problems, problemJSON{p.File, p.Line, p.Column, p.Msg})
 	}
 	switch {
-	case a.output == "json":
-		if err := a.json(out); err != nil {
+	case a.structured():
+		if err := a.data(out); err != nil {
 			return err
 		}
 	case len(problems) > 0:
@@ -80,7 +80,7 @@ func (a *app) checked(found []catalog.Entry, problems catalog.Problems) error {
 			fmt.Fprintln(a.stdout, plain(p.String()))
 		}
 	default:
-		if err := a.table([]string{"ENGINE", "NAME", "RUNNER", "DECLARED"}, rows); err != nil {
+		if err := a.print(out, t); err != nil {
 			return err
 		}
 	}

@@ -4,7 +4,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -40,14 +39,14 @@ const (
 
 const exitCodesHelp = `Every command exits with
 
-  0  if it did what it was asked
-  1  if it failed for a reason that has no code of its own
-  2  if the command line, a setting or the input is wrong
-  3  if something it names does not exist
-  4  if the server refused: credentials, permission, or a conflict with what is there
-  5  if the server could not be reached, or cannot answer now
-  6  if the task that it waited for failed
-  7  if the task that it waited for was cancelled`
+    0  if it did what it was asked
+    1  if it failed for a reason that has no code of its own
+    2  if the command line, a setting or the input is wrong
+    3  if something it names does not exist
+    4  if the server refused: credentials, permission, or a conflict with what is there
+    5  if the server could not be reached, or cannot answer now
+    6  if the task that it waited for failed
+    7  if the task that it waited for was cancelled`
 
 // app is what every command shares: where it reads and writes.
 type app struct {
@@ -55,7 +54,8 @@ type app struct {
 	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
-	output string // of -o: "text" or "json"
+	output string // of -o
+	colour string // of --color
 	ran    bool   // a command was found, and its flags and arguments are right
 }
 
@@ -95,7 +95,11 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 		return exitOK
 	}
 	if !a.ran {
-		err = usage("%w; see `%s --help`", err, cmd.CommandPath())
+		stop := ";"
+		if strings.HasSuffix(err.Error(), "?") {
+			stop = ""
+		}
+		err = usage("%w%s see `%s --help`", err, stop, cmd.CommandPath())
 	}
 	fmt.Fprintf(stderr, "errand: %s\n", message(err))
 	return exitCode(err)
@@ -109,16 +113,19 @@ func (a *app) root() *cobra.Command {
 and serves them through the REST API of Huawei Cloud DMS and DCS.
 
 Settings come from flags, over environment variables, over the file that --config
-names; "errand config" shows each with its source.
+names. The commands that ask a server also take them from the profile that "errand
+login" makes. "errand config" shows each setting with its source.
 
 ` + exitCodesHelp,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          unknown,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(a.commands()...)
+	a.colourFlag(root)
+	a.addCommands(root)
+	root.SetFlagErrorFunc(flagError)
 	a.noteRun(root)
 	return root
 }
@@ -139,7 +146,7 @@ func (a *app) noteRun(c *cobra.Command) {
 
 // group returns a command that only holds others.
 func group(use, short string, sub ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs,
+	c := &cobra.Command{Use: use, Short: short, Args: unknown,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var names []string
 			for _, s := range cmd.Commands() {
@@ -160,7 +167,13 @@ func usage(format string, args ...any) error { return usageError{fmt.Errorf(form
 
 // message is what is printed of an error: what a client may see of a classified
 // one, with its cause, for the person at the keyboard is the one to know it.
-func message(err error) string { return strings.TrimSpace(err.Error()) }
+func message(err error) string {
+	lines := strings.Split(strings.TrimSpace(plain(err.Error())), "\n")
+	for i := range lines {
+		lines[i] = cut(lines[i], maxLine)
+	}
+	return strings.Join(lines, "\n")
+}
 
 func exitCode(err error) int {
 	if code, ok := codeOf(err); ok {
@@ -197,50 +210,6 @@ func (a *app) load(cmd *cobra.Command) (*config.Config, error) {
 	return c, nil
 }
 
-// outputFlag adds -o.
-func (a *app) outputFlag(cmd *cobra.Command) {
-	cmd.Flags().VarP(&oneOf{p: &a.output, of: []string{"text", "json"}}, "output", "o", "form of the output: text or json")
-	a.output = "text"
-}
-
-// oneOf is a flag that takes one of a few words.
-type oneOf struct {
-	p  *string
-	of []string
-}
-
-func (o *oneOf) String() string {
-	if o.p == nil {
-		return ""
-	}
-	return *o.p
-}
-func (o *oneOf) Type() string { return strings.Join(o.of, "|") }
-func (o *oneOf) Set(s string) error {
-	for _, w := range o.of {
-		if s == w {
-			*o.p = s
-			return nil
-		}
-	}
-	return fmt.Errorf("must be one of %s", strings.Join(o.of, ", "))
-}
-
-// json prints v as indented JSON.
-func (a *app) json(v any) error {
-	e := json.NewEncoder(a.stdout)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
-}
-
-// jsonLine prints v as one line of JSON.
-func (a *app) jsonLine(v any) error {
-	e := json.NewEncoder(a.stdout)
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
-}
-
 // Version returns the version that the program was built as.
 func Version() string {
 	if version != "" {
@@ -255,8 +224,8 @@ func Version() string {
 func (a *app) versionCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			if a.output == "json" {
-				return a.json(map[string]string{"version": Version(), "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH})
+			if a.structured() {
+				return a.data(map[string]string{"version": Version(), "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH})
 			}
 			_, err := fmt.Fprintf(a.stdout, "errand %s (%s, %s/%s)\n", Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err

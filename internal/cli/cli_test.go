@@ -70,15 +70,24 @@ func (o *output) waitFor(t *testing.T, line string) string {
 // waitForText waits for a text; the output counts as beginning on a new line.
 func (o *output) waitForText(t *testing.T, want string) string {
 	t.Helper()
+	text, ended := o.until(want)
+	if ended {
+		t.Fatalf("the command ended without %q: %s", want, text)
+	}
+	return text
+}
+
+// until waits for a text or the end, and says which it was.
+func (o *output) until(want string) (text string, ended bool) {
 	for {
 		o.mu.Lock()
 		text, more, ended := "\n"+o.text.String(), o.more, o.ended
 		o.mu.Unlock()
 		if strings.Contains(text, want) {
-			return text
+			return text, false
 		}
 		if ended {
-			t.Fatalf("the command ended without %q: %s", want, text)
+			return text, true
 		}
 		<-more
 	}

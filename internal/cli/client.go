@@ -8,11 +8,8 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -38,6 +35,7 @@ func (a *app) clientCmd(use, short string, args cobra.PositionalArgs, do func(ct
 			return s.explain(do(cmd.Context(), s, args))
 		}}
 	config.AddFlags(cmd.Flags(), clientFlags()...)
+	a.completeProfile(cmd)
 	a.outputFlag(cmd)
 	return cmd
 }
@@ -47,24 +45,30 @@ func (a *app) connect(cmd *cobra.Command) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.ReadCredentials(); err != nil {
-		return nil, usageError{err}
+	if err := c.ReadClient(a.getenv); err != nil {
+		return nil, profileError(err)
 	}
 	if c.AccessKey == "" || c.SecretKey == "" {
 		return nil, usage("no access key: neither HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK in the environment nor the file %s has one; "+
-			"`errand serve` writes such a file at its first start, name it with --credentials or ERRAND_CREDENTIALS", c.Credentials)
+			"`errand serve` writes such a file at its first start, name it with --credentials or ERRAND_CREDENTIALS, or keep the key with `errand login`", c.Credentials)
 	}
-	o := client.Options{Server: c.Server, Access: c.AccessKey, Secret: c.SecretKey, SecurityToken: c.SecurityToken, UserAgent: "errand/" + Version()}
-	if c.CAFile != "" {
-		if o.HTTP, err = trusting(c.CAFile); err != nil {
-			return nil, err
-		}
-	}
-	cl, err := client.New(o)
+	cl, err := newClient(c)
 	if err != nil {
 		return nil, err
 	}
 	return &session{cl, c}, nil
+}
+
+// newClient returns a client of the server that the settings name.
+func newClient(c *config.Config) (*client.Client, error) {
+	o := client.Options{Server: c.Server, Access: c.AccessKey, Secret: c.SecretKey, SecurityToken: c.SecurityToken, UserAgent: "errand/" + Version()}
+	if c.CAFile != "" {
+		var err error
+		if o.HTTP, err = trusting(c.CAFile); err != nil {
+			return nil, err
+		}
+	}
+	return client.New(o)
 }
 
 // trusting returns a client that trusts the authorities in a file, and no others.
@@ -94,7 +98,7 @@ func (s *session) explain(err error) error {
 	case e.Kind == errand.Unavailable && e.Subject == "server":
 		return fmt.Errorf("%w (the address is from %s; set it with ERRAND_SERVER or --server)", err, s.conf.Source("server"))
 	case e.Kind == errand.Unauthenticated:
-		return fmt.Errorf("%w (access key %s is from %s)", err, s.conf.AccessKey, s.conf.Source("access-key"))
+		return fmt.Errorf("%w (access key %s is from %s; it may have been revoked or have expired)", err, s.conf.AccessKey, s.conf.Source("access-key"))
 	}
 	return err
 }
@@ -116,36 +120,14 @@ func (s *session) project(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("project %.64q is not an id, and its name cannot be looked up: %w", s.conf.Project, err)
 	}
+	var names []string
 	for _, p := range all {
 		if p.Name == s.conf.Project {
 			return p.ID, nil
 		}
+		names = append(names, p.Name)
 	}
-	return "", errand.Errorf(errand.NotFound, "project", "there is no project with the id or name %.64q", s.conf.Project)
-}
-
-// table prints rows under headings.
-func (a *app) table(headings []string, rows [][]string) error {
-	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, strings.Join(headings, "\t"))
-	for _, row := range rows {
-		for i := range row {
-			row[i] = cell(row[i])
-		}
-		fmt.Fprintln(w, strings.Join(row, "\t"))
-	}
-	return w.Flush()
-}
-
-// cell makes a text fit for a terminal: what the server sends may hold anything.
-func cell(s string) string {
-	if s == "" {
-		return "-"
-	}
-	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return strconv.Quote(s)
-	}
-	return s
+	return "", notFound("project", s.conf.Project, names)
 }
 
 func stamp(t time.Time) string {
@@ -153,23 +135,6 @@ func stamp(t time.Time) string {
 		return ""
 	}
 	return t.UTC().Format("2006-01-02T15:04:05Z")
-}
-
-// print prints v as JSON where that is asked for, else the table.
-func (a *app) print(v any, headings []string, rows [][]string) error {
-	if a.output == "json" {
-		return a.json(v)
-	}
-	return a.table(headings, rows)
-}
-
-// done prints that something was done, and nothing where JSON is asked for.
-func (a *app) done(format string, args ...any) error {
-	if a.output == "json" {
-		return a.json(struct{}{})
-	}
-	_, err := fmt.Fprintf(a.stdout, format+"\n", args...)
-	return err
 }
 
 // pairs reads arguments of the form NAME=VALUE.

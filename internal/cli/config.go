@@ -1,9 +1,6 @@
 package cli
 
 import (
-	"fmt"
-	"text/tabwriter"
-
 	"github.com/spf13/cobra"
 
 	"github.com/errandhq/errand/internal/config"
@@ -16,7 +13,9 @@ func serverFlags() []string {
 		"operations", "lease", "cancel-grace", "runners", "work-dir", "keep-tasks", "keep-count", "keep-logs", "drain-timeout", "stop-timeout", "log-format", "log-level"}
 }
 
-func clientFlags() []string { return []string{"server", "ca-file", "credentials", "project"} }
+func clientFlags() []string {
+	return []string{"profile", "server", "ca-file", "credentials", "project"}
+}
 
 func (a *app) configCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "config", Short: "Print every setting with its source",
@@ -28,20 +27,17 @@ func (a *app) configCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := c.ReadCredentials(); err != nil {
-				return usageError{err}
+			if err := c.ReadClient(a.getenv); err != nil {
+				return profileError(err)
 			}
-			if a.output == "json" {
-				return a.json(c.Settings())
-			}
-			w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "SETTING\tVALUE\tSOURCE")
+			t := newTable(column{"SETTING", isKey}, column{"VALUE", isFree}, column{"SOURCE", isFree})
 			for _, s := range c.Settings() {
-				fmt.Fprintf(w, "%s\t%s\t%s\n", s.Name, s.Value, s.Source)
+				t.add(s.Name, s.Value, s.Source)
 			}
-			return w.Flush()
+			return a.print(c.Settings(), t)
 		}}
-	config.AddFlags(cmd.Flags(), append(serverFlags(), "server", "ca-file", "project")...)
-	a.outputFlag(cmd)
+	config.AddFlags(cmd.Flags(), append(serverFlags(), "profile", "server", "ca-file", "project")...)
+	a.tableFlag(cmd)
+	a.completeProfile(cmd)
 	return cmd
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -131,17 +130,17 @@ func notADatabase(address string) error {
 
 // copied prints what was found of each table.
 func (a *app) copied(r upkeep.Result) error {
-	if a.output == "json" {
-		return a.json(r)
+	if a.structured() {
+		return a.data(r)
 	}
-	var rows [][]string
+	out := newTable(column{"TABLE", isKey}, column{"ROWS", 0}, column{"SHA-256", 0})
 	for _, t := range r.Tables {
-		rows = append(rows, []string{t.Table, strconv.FormatInt(t.Rows, 10), t.SHA256})
+		out.add(t.Table, strconv.FormatInt(t.Rows, 10), t.SHA256)
 		if t.Target != nil {
-			rows = append(rows, []string{t.Table + " differs: the target has", strconv.FormatInt(t.Target.Rows, 10), t.Target.SHA256})
+			out.add(t.Table+" differs: the target has", strconv.FormatInt(t.Target.Rows, 10), t.Target.SHA256)
 		}
 	}
-	if err := a.table([]string{"TABLE", "ROWS", "SHA-256"}, rows); err != nil {
+	if err := a.table(out); err != nil {
 		return err
 	}
 	if !r.Equal {
@@ -189,13 +188,4 @@ func (m *meter) end() {
 	if m.n > 0 {
 		fmt.Fprintf(m.w, "\r%*s\r", m.n, "")
 	}
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

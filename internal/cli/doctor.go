@@ -87,8 +87,8 @@ func (a *app) doctor(ctx context.Context, c *config.Config, o upkeep.CheckOption
 
 // examined prints what was found.
 func (a *app) examined(r upkeep.Report) error {
-	if a.output == "json" {
-		return a.json(r)
+	if a.structured() {
+		return a.data(r)
 	}
 	for _, f := range r.Findings {
 		if _, err := fmt.Fprintln(a.stdout, findingLine(f)); err != nil {

@@ -29,12 +29,15 @@ func (a *app) importCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if instance, err = s.instanceID(ctx, project, instance); err != nil {
+				return err
+			}
 			done, err := in.send(ctx, s.Client, project, instance)
 			if err != nil {
 				return err
 			}
-			if a.output == "json" {
-				return a.json(done)
+			if a.structured() {
+				return a.data(done)
 			}
 			if done.Announced > done.Records {
 				fmt.Fprintf(a.stderr, "errand: the input announces %d records and holds %d: pages may be missing\n", done.Announced, done.Records)
@@ -45,8 +48,9 @@ func (a *app) importCmd() *cobra.Command {
 calls, one or more in each; "-" is standard input. All records of all files are
 stored, or none. Records that are there already stay as they are, so that an
 import may be repeated.`
-	cmd.Flags().StringVar(&instance, "instance", "", "`ID` of the instance that the records are of")
+	cmd.Flags().StringVar(&instance, "instance", "", "`ID` or name of the instance that the records are of")
 	_ = cmd.MarkFlagRequired("instance")
+	a.completeInstance(cmd)
 	return cmd
 }
 

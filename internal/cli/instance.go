@@ -43,11 +43,13 @@ func (a *app) instanceAdd() *cobra.Command {
 	for _, name := range []string{"id", "name", "engine"} {
 		_ = cmd.MarkFlagRequired(name)
 	}
+	a.tableFlag(cmd)
+	completeEngine(cmd)
 	return cmd
 }
 
 func (a *app) instanceList() *cobra.Command {
-	return a.clientCmd("list", "List the instances of a project", cobra.NoArgs, func(ctx context.Context, s *session, _ []string) error {
+	cmd := a.clientCmd("list", "List the instances of a project", cobra.NoArgs, func(ctx context.Context, s *session, _ []string) error {
 		project, err := s.project(ctx)
 		if err != nil {
 			return err
@@ -64,20 +66,29 @@ func (a *app) instanceList() *cobra.Command {
 			}
 		}
 	})
+	a.tableFlag(cmd)
+	return cmd
 }
 
 func (a *app) instanceShow() *cobra.Command {
-	return a.clientCmd("show INSTANCE", "Show an instance", cobra.ExactArgs(1), func(ctx context.Context, s *session, args []string) error {
+	cmd := a.clientCmd("show INSTANCE", "Show an instance", cobra.ExactArgs(1), func(ctx context.Context, s *session, args []string) error {
 		project, err := s.project(ctx)
 		if err != nil {
 			return err
 		}
-		i, err := s.Instance(ctx, project, args[0])
+		id, err := s.instanceID(ctx, project, args[0])
+		if err != nil {
+			return err
+		}
+		i, err := s.Instance(ctx, project, id)
 		if err != nil {
 			return err
 		}
 		return a.instances([]errand.Instance{i}, true)
 	})
+	a.tableFlag(cmd)
+	cmd.ValidArgsFunction = a.completeFirst(a.instanceWords)
+	return cmd
 }
 
 func (a *app) instanceForget() *cobra.Command {
@@ -86,30 +97,35 @@ func (a *app) instanceForget() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := s.Forget(ctx, project, args[0]); err != nil {
+		id, err := s.instanceID(ctx, project, args[0])
+		if err != nil {
 			return err
 		}
-		return a.done("forgot instance %s", args[0])
+		if err := s.Forget(ctx, project, id); err != nil {
+			return err
+		}
+		return a.done("forgot instance %s", id)
 	})
 	cmd.Long = "Remove an instance and all its records. Nothing brings them back but a backup."
+	cmd.ValidArgsFunction = a.completeFirst(a.instanceWords)
 	return cmd
 }
 
 // instances prints a list, or the one instance that a command is about.
 func (a *app) instances(list []errand.Instance, one bool) error {
 	out := []nativejson.Instance{}
-	var rows [][]string
+	t := newTable(column{"ID", isKey}, column{"NAME", isFree}, column{"ENGINE", 0}, column{"REGISTERED", isSpare}, column{"ATTRIBUTES", isFree | isSpare})
 	for _, i := range list {
 		out = append(out, nativejson.InstanceOf(i))
 		var attrs []string
 		for _, name := range slices.Sorted(maps.Keys(i.Attributes)) {
 			attrs = append(attrs, fmt.Sprintf("%s=%s", name, i.Attributes[name]))
 		}
-		rows = append(rows, []string{i.ID, i.Name, string(i.Engine), stamp(i.CreatedAt), strings.Join(attrs, " ")})
+		t.add(i.ID, i.Name, string(i.Engine), stamp(i.CreatedAt), strings.Join(attrs, " "))
 	}
 	var v any = out
 	if one {
 		v = out[0]
 	}
-	return a.print(v, []string{"ID", "NAME", "ENGINE", "REGISTERED", "ATTRIBUTES"}, rows)
+	return a.print(v, t)
 }

@@ -21,10 +21,10 @@ func (a *app) keyAdd() *cobra.Command {
 		n.Project = s.conf.Project
 		k, err := s.AddKey(ctx, n)
 		if err != nil {
-			return err
+			return s.suggestUser(ctx, err, n.User)
 		}
-		if a.output == "json" {
-			return a.json(k)
+		if a.structured() {
+			return a.data(k)
 		}
 		fmt.Fprint(a.stdout, keyEnv(s.conf, k))
 		return nil
@@ -35,6 +35,7 @@ func (a *app) keyAdd() *cobra.Command {
 	f.DurationVar(&n.Lifetime, "temporary", 0, "make a temporary key that lives this `LONG`, such as 1h")
 	f.StringVar(&n.Note, "note", "", "what the key is for")
 	_ = cmd.MarkFlagRequired("user")
+	a.completeUser(cmd)
 	return cmd
 }
 
@@ -55,16 +56,18 @@ func (a *app) keyList() *cobra.Command {
 	cmd := a.clientCmd("list", "List the access keys of a user", cobra.NoArgs, func(ctx context.Context, s *session, _ []string) error {
 		keys, err := s.Keys(ctx, user)
 		if err != nil {
-			return err
+			return s.suggestUser(ctx, err, user)
 		}
-		var rows [][]string
+		t := newTable(column{"ACCESS KEY", isKey}, column{"PROJECT", 0}, column{"CREATED", isSpare}, column{"EXPIRES", 0}, column{"NOTE", isFree})
 		for _, k := range keys {
-			rows = append(rows, []string{k.Access, k.Project, stamp(k.CreatedAt), stamp(k.ExpiresAt), k.Note})
+			t.add(k.Access, k.Project, stamp(k.CreatedAt), stamp(k.ExpiresAt), k.Note)
 		}
-		return a.print(keys, []string{"ACCESS KEY", "PROJECT", "CREATED", "EXPIRES", "NOTE"}, rows)
+		return a.print(append([]client.Key{}, keys...), t)
 	})
 	cmd.Flags().StringVar(&user, "user", "", "`NAME` of the user")
 	_ = cmd.MarkFlagRequired("user")
+	a.tableFlag(cmd)
+	a.completeUser(cmd)
 	return cmd
 }
 

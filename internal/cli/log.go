@@ -4,8 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"os"
-	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 )
@@ -13,7 +12,7 @@ import (
 func (a *app) logCmd() *cobra.Command {
 	var follow bool
 	cmd := a.taskCmd("log TASK", "Print what a task's attempts wrote", func(ctx context.Context, s *session, project, id string) error {
-		if a.output == "json" {
+		if a.structured() {
 			if follow {
 				return usage("--follow prints text as it comes and has no form in JSON")
 			}
@@ -21,16 +20,37 @@ func (a *app) logCmd() *cobra.Command {
 		}
 		w := printable(a.stdout)
 		if follow {
-			_, err := s.FollowLog(ctx, project, id, 0, w)
-			if ctx.Err() != nil {
-				return nil // Ctrl-C is how it ends
-			}
-			return err
+			return a.followLog(ctx, s, project, id, w)
 		}
 		return readLog(ctx, s, project, id, w)
 	})
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the task has ended")
 	return cmd
+}
+
+// followLog writes a log as it grows. It goes on where it was when the server
+// comes back.
+func (a *app) followLog(ctx context.Context, s *session, project, id string, w io.Writer) error {
+	l := a.link()
+	for at := int64(0); ; {
+		next, err := s.FollowLog(ctx, project, id, at, w)
+		switch {
+		case err == nil || ctx.Err() != nil:
+			return nil // Ctrl-C is how it ends
+		case next > at:
+			at = next
+			l.heard()
+		}
+		if err := l.broken(err); err != nil {
+			return err
+		}
+		if !pause(ctx, lastPoll) {
+			return nil
+		}
+		if _, err := s.look(ctx, project, id); err == nil {
+			l.heard()
+		}
+	}
 }
 
 func readLog(ctx context.Context, s *session, project, id string, w io.Writer) error {
@@ -53,7 +73,7 @@ func (a *app) logJSON(ctx context.Context, s *session, project, id string) error
 	if err := readLog(ctx, s, project, id, &b); err != nil {
 		return err
 	}
-	return a.json(struct {
+	return a.data(struct {
 		Text string `json:"text"`
 	}{b.String()})
 }
@@ -61,33 +81,32 @@ func (a *app) logJSON(ctx context.Context, s *session, project, id string) error
 // printable returns w itself, unless it is a terminal: there, what a program
 // wrote must not move the cursor or change the keyboard.
 func printable(w io.Writer) io.Writer {
-	f, ok := w.(*os.File)
-	if !ok {
+	if !isTerminal(w) {
 		return w
 	}
-	if info, err := f.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		return w
-	}
-	return &plainWriter{w}
+	return &plainWriter{w: w}
 }
 
-// plainWriter leaves control characters out.
-type plainWriter struct{ w io.Writer }
+// plainWriter writes escapes in place of what a terminal would obey.
+type plainWriter struct {
+	w    io.Writer
+	rest []byte // the first bytes of a character whose end is still to come
+}
 
 func (p *plainWriter) Write(b []byte) (int, error) {
-	if _, err := io.WriteString(p.w, plain(string(b))); err != nil {
+	text := append(p.rest, b...)
+	whole := len(text)
+	for i := range min(utf8.UTFMax-1, len(text)) {
+		if at := len(text) - 1 - i; utf8.RuneStart(text[at]) {
+			if !utf8.FullRune(text[at:]) {
+				whole = at
+			}
+			break
+		}
+	}
+	p.rest = append([]byte(nil), text[whole:]...)
+	if _, err := io.WriteString(p.w, plain(string(text[:whole]))); err != nil {
 		return 0, err
 	}
 	return len(b), nil
-}
-
-// plain returns text without control characters other than line breaks and tabs.
-func plain(text string) string {
-	kept := bytes.Map(func(r rune) rune {
-		if unicode.IsControl(r) && r != '\n' && r != '\t' {
-			return -1
-		}
-		return r
-	}, []byte(text))
-	return string(kept)
 }

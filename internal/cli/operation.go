@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,6 +21,7 @@ func (a *app) operationCmd() *cobra.Command {
 
 func engineFlag(cmd *cobra.Command, engine *string) {
 	cmd.Flags().StringVar(engine, "engine", "", "only those of instances that run this: kafka, rocketmq, rabbitmq or redis")
+	completeEngine(cmd)
 }
 
 func (a *app) operationList() *cobra.Command {
@@ -32,14 +32,15 @@ func (a *app) operationList() *cobra.Command {
 			return err
 		}
 		out := []nativejson.Operation{}
-		var rows [][]string
+		t := newTable(column{"ENGINE", 0}, column{"NAME", isKey}, column{"RUNNER", 0}, column{"LANE", isSpare}, column{"TITLE", isFree | isSpare})
 		for _, o := range all {
 			out = append(out, nativejson.OperationOf(o))
-			rows = append(rows, []string{string(o.Engine), o.Name, string(o.Runner), o.Lane, o.Title})
+			t.add(string(o.Engine), o.Name, string(o.Runner), o.Lane, o.Title)
 		}
-		return a.print(out, []string{"ENGINE", "NAME", "RUNNER", "LANE", "TITLE"}, rows)
+		return a.print(out, t)
 	})
 	engineFlag(cmd, &engine)
+	a.tableFlag(cmd)
 	return cmd
 }
 
@@ -57,10 +58,14 @@ func (a *app) operationShow() *cobra.Command {
 			}
 		}
 		if len(found) == 0 {
-			return errand.Errorf(errand.NotFound, "operation", "no operation %.64q is declared; `errand operation list` prints those that there are", args[0])
+			var names []string
+			for _, o := range all {
+				names = append(names, o.Name)
+			}
+			return fmt.Errorf("%w (`errand operation list` prints those that there are)", notFound("operation", args[0], names))
 		}
-		if a.output == "json" {
-			return a.json(found)
+		if a.structured() {
+			return a.data(found)
 		}
 		for i, o := range found {
 			if i > 0 {
@@ -74,6 +79,7 @@ func (a *app) operationShow() *cobra.Command {
 	})
 	cmd.Long = "Show an operation, once for each engine that has one of the name."
 	engineFlag(cmd, &engine)
+	cmd.ValidArgsFunction = a.completeFirst(a.operationWords)
 	return cmd
 }
 
@@ -93,16 +99,10 @@ func (a *app) operation(o nativejson.Operation) error {
 	if o.MaxAttempts > 1 {
 		attempts += fmt.Sprintf(", with waits from %s to %s", time.Duration(o.Backoff.Base), time.Duration(o.Backoff.Max))
 	}
-	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	for _, row := range [][2]string{
+	if err := a.facts([][2]string{
 		{"name", o.Name}, {"engine", string(o.Engine)}, {"title", o.Title}, {"", o.TitleZH}, {"runner", string(o.Runner)}, {"lane", lane},
 		{"timeout", timeout}, {"attempts", attempts}, {"worker lost", string(o.OnLost)}, {"secrets", strings.Join(o.Secrets, ", ")},
-	} {
-		if row[1] != "" {
-			fmt.Fprintf(w, "%s\t%s\n", row[0], cell(row[1]))
-		}
-	}
-	if err := w.Flush(); err != nil {
+	}); err != nil {
 		return err
 	}
 	if o.Schema == nil {

@@ -19,28 +19,29 @@ func (a *app) projectAdd() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.print(p, projectHeadings(), projectRows(p))
+		return a.print(p, projectTable(p))
 	})
 	cmd.Flags().StringVar(&id, "id", "", "`ID` of the project: 32 hex digits or a UUID (default a new one)")
+	a.tableFlag(cmd)
 	return cmd
 }
 
 func (a *app) projectList() *cobra.Command {
-	return a.clientCmd("list", "List all projects", cobra.NoArgs, func(ctx context.Context, s *session, _ []string) error {
+	cmd := a.clientCmd("list", "List all projects", cobra.NoArgs, func(ctx context.Context, s *session, _ []string) error {
 		all, err := s.Projects(ctx)
 		if err != nil {
 			return err
 		}
-		return a.print(all, projectHeadings(), projectRows(all...))
+		return a.print(append([]client.Project{}, all...), projectTable(all...))
 	})
+	a.tableFlag(cmd)
+	return cmd
 }
 
-func projectHeadings() []string { return []string{"ID", "NAME", "CREATED"} }
-
-func projectRows(list ...client.Project) [][]string {
-	var rows [][]string
+func projectTable(list ...client.Project) *table {
+	t := newTable(column{"ID", isKey}, column{"NAME", isFree}, column{"CREATED", isSpare})
 	for _, p := range list {
-		rows = append(rows, []string{p.ID, p.Name, stamp(p.CreatedAt)})
+		t.add(p.ID, p.Name, stamp(p.CreatedAt))
 	}
-	return rows
+	return t
 }

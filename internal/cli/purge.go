@@ -133,8 +133,8 @@ func (a *app) purge(ctx context.Context, s *session, p client.Purge) error {
 	if err != nil {
 		return err
 	}
-	if a.output == "json" {
-		return a.json(sum)
+	if a.structured() {
+		return a.data(sum)
 	}
 	return a.done("%s", counted(sum))
 }

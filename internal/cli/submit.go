@@ -21,7 +21,8 @@ type submitArgs struct {
 	runAt, deadline string
 	timeout         time.Duration
 	key             string
-	reject, wait    bool
+	reject          bool
+	waitFlags
 }
 
 func (a *app) submitCmd() *cobra.Command {
@@ -31,15 +32,18 @@ func (a *app) submitCmd() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if g.instance, err = s.instanceID(ctx, project, g.instance); err != nil {
+			return err
+		}
 		sub, err := a.submission(ctx, s, project, args[0], &g)
 		if err != nil {
 			return err
 		}
 		t, err := s.Submit(ctx, project, g.instance, sub)
 		if err != nil {
-			return repeatable(explainParams(err, args[0]), sub.Key)
+			return repeatable(explainParams(s.suggestOperation(ctx, err, project, g.instance, args[0]), args[0]), sub.Key)
 		}
-		return a.submitted(ctx, s, t, g.wait)
+		return a.submitted(ctx, s, t, g.waitFlags)
 	})
 	cmd.Long = `Submit an operation on an instance and print the task. The task is durable once it
 is printed: the server runs it, whatever becomes of this command.
@@ -50,7 +54,7 @@ input, NAME=@FILE from a file.
 
 ` + waitHelp
 	f := cmd.Flags()
-	f.StringVar(&g.instance, "instance", "", "`ID` of the instance")
+	f.StringVar(&g.instance, "instance", "", "`ID` or name of the instance")
 	f.StringArrayVar(&g.params, "param", nil, "a parameter, as `NAME=VALUE`; may be given several times")
 	f.StringVar(&g.paramsFile, "params", "", "`FILE` with all parameters as one JSON object; - is standard input")
 	f.StringArrayVar(&g.secrets, "secret", nil, "a secret, as `NAME=-` or NAME=@FILE; may be given several times")
@@ -59,13 +63,16 @@ input, NAME=@FILE from a file.
 	f.DurationVar(&g.timeout, "timeout", 0, "how long one attempt may take (default as the operation says)")
 	f.StringVar(&g.key, "key", "", "idempotency `KEY`: the same key with the same submission is the same task (default a new one)")
 	f.BoolVar(&g.reject, "reject", false, "refuse the task if the instance is busy, instead of waiting in line")
-	f.BoolVar(&g.wait, "wait", false, "wait for the end of the task")
+	g.add(cmd)
 	_ = cmd.MarkFlagRequired("instance")
 	cmd.MarkFlagsMutuallyExclusive("param", "params")
+	a.tableFlag(cmd)
+	a.completeInstance(cmd)
+	cmd.ValidArgsFunction = a.completeFirst(a.operationWords)
 	return cmd
 }
 
-const waitHelp = `With --wait the exit code says how the task ended: 0 succeeded, 6 failed,
+const waitHelp = `With --wait or --watch the exit code says how the task ended: 0 succeeded, 6 failed,
 7 cancelled. Ctrl-C ends the waiting only.`
 
 // submission makes a submission of what the command was given.
@@ -123,6 +130,28 @@ func explainParams(err error, operation string) error {
 	return err
 }
 
+// suggestOperation adds to an error about an operation that is not there which may
+// be meant.
+func (s *session) suggestOperation(ctx context.Context, err error, project, instance, operation string) error {
+	return suggest(err, "operation", operation, func() ([]string, error) {
+		i, err := s.Instance(ctx, project, instance)
+		if err != nil {
+			return nil, err
+		}
+		return s.operationNames(ctx, i.Engine)
+	})
+}
+
+// operationNames returns what can be submitted on an engine, or on any.
+func (s *session) operationNames(ctx context.Context, engine errand.Engine) ([]string, error) {
+	all, err := s.Operations(ctx, engine)
+	var names []string
+	for _, o := range all {
+		names = append(names, o.Name)
+	}
+	return names, err
+}
+
 // repeatable adds to the error of a submission that was cut off how to repeat it
 // without making a second task.
 func repeatable(err error, key string) error {
@@ -132,22 +161,36 @@ func repeatable(err error, key string) error {
 	return err
 }
 
+// waitFlags say whether a command waits for the task that it has made.
+type waitFlags struct {
+	wait, watch bool
+}
+
+func (w *waitFlags) add(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&w.wait, "wait", false, "wait for the end of the task")
+	cmd.Flags().BoolVarP(&w.watch, "watch", "w", false, "wait for the end of the task and show how it goes on")
+}
+
 // submitted prints a task that was submitted, at its end if that is asked for.
-func (a *app) submitted(ctx context.Context, s *session, t *errand.Task, wait bool) error {
-	if wait {
-		var err error
-		if t, err = waitFor(ctx, s, t); err != nil {
-			return err
-		}
+func (a *app) submitted(ctx context.Context, s *session, t *errand.Task, w waitFlags) error {
+	var err error
+	switch {
+	case w.watch:
+		t, err = a.follow(ctx, s, t)
+	case w.wait:
+		t, err = waitFor(ctx, s, t, a.link(), nil)
+	}
+	if err != nil {
+		return err
 	}
 	if err := a.task(t); err != nil {
 		return err
 	}
-	switch {
+	switch wait := w.wait || w.watch; {
 	case wait && t.Status == errand.Failed:
-		return outcomeError{exitTaskFailed, fmt.Sprintf("task %s failed: %s", t.ID, t.Reason)}
+		return outcomeError{exitTaskFailed, fmt.Sprintf("task %s failed: %s", t.ID, oneLine(t.Reason))}
 	case wait && t.Status == errand.Cancelled:
-		return outcomeError{exitTaskCancelled, fmt.Sprintf("task %s was cancelled: %s", t.ID, t.Reason)}
+		return outcomeError{exitTaskCancelled, fmt.Sprintf("task %s was cancelled: %s", t.ID, oneLine(t.Reason))}
 	}
 	return nil
 }
@@ -160,46 +203,10 @@ type outcomeError struct {
 
 func (e outcomeError) Error() string { return e.msg }
 
-// How often a task that is waited for is asked for: at first, and at the most
-// after a while.
-const (
-	firstPoll = 100 * time.Millisecond
-	lastPoll  = 2 * time.Second
-)
-
-// patience is how long a server may not answer while a task is waited for: it
-// may be restarted.
-const patience = 2 * time.Minute
-
-// waitFor returns t as it is when it has ended.
-func waitFor(ctx context.Context, s *session, t *errand.Task) (*errand.Task, error) {
-	answered, wait := time.Now(), firstPoll
-	for !t.Status.Final() {
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return nil, fmt.Errorf("task %s goes on; only the waiting was interrupted", t.ID)
-		case <-timer.C:
-		}
-		wait = min(lastPoll, wait*3/2)
-		now, err := s.Task(ctx, t.Project, t.ID)
-		switch {
-		case err == nil:
-			t, answered = now, time.Now()
-		case ctx.Err() != nil:
-			continue
-		case errand.ErrorOf(err).Kind != errand.Unavailable || time.Since(answered) > patience:
-			return nil, fmt.Errorf("while waiting for task %s: %w", t.ID, err)
-		}
-	}
-	return t, nil
-}
-
 func (a *app) retryCmd() *cobra.Command {
 	var secrets []string
 	var key string
-	var wait bool
+	var wait waitFlags
 	cmd := a.clientCmd("retry TASK", "Run what a task did once more, as a new task", cobra.ExactArgs(1), func(ctx context.Context, s *session, args []string) error {
 		project, err := s.project(ctx)
 		if err != nil {
@@ -212,7 +219,11 @@ func (a *app) retryCmd() *cobra.Command {
 		if key == "" {
 			key = errand.NewID(time.Now())
 		}
-		t, err := s.Retry(ctx, project, args[0], values, key)
+		id, err := s.taskID(ctx, project, args[0])
+		if err != nil {
+			return err
+		}
+		t, err := s.Retry(ctx, project, id, values, key)
 		if err != nil {
 			return repeatable(err, key)
 		}
@@ -225,7 +236,9 @@ one. Secrets are erased when a task ends, so they are given anew, as in submit.
 	f := cmd.Flags()
 	f.StringArrayVar(&secrets, "secret", nil, "a secret, as `NAME=-` or NAME=@FILE; may be given several times")
 	f.StringVar(&key, "key", "", "idempotency `KEY` (default a new one)")
-	f.BoolVar(&wait, "wait", false, "wait for the end of the new task")
+	wait.add(cmd)
+	a.tableFlag(cmd)
+	cmd.ValidArgsFunction = a.completeFirst(a.taskWords)
 	return cmd
 }
 

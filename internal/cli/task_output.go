@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/errandhq/errand"
 	"github.com/errandhq/errand/internal/nativejson"
@@ -11,15 +10,15 @@ import (
 
 // task prints one task in full.
 func (a *app) task(t *errand.Task) error {
-	if a.output == "json" {
-		return a.json(nativejson.TaskOf(t))
+	if a.structured() {
+		return a.data(nativejson.TaskOf(t))
 	}
-	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	line := func(name, value string) {
-		if value != "" {
-			fmt.Fprintf(w, "%s\t%s\n", name, cell(value))
-		}
+	if a.output == formName {
+		_, err := fmt.Fprintln(a.stdout, t.ID)
+		return err
 	}
+	var list [][2]string
+	line := func(name, value string) { list = append(list, [2]string{name, value}) }
 	line("id", t.ID)
 	line("operation", t.Operation)
 	line("instance", t.Instance)
@@ -38,7 +37,7 @@ func (a *app) task(t *errand.Task) error {
 	if t.Run != nil {
 		runLines(line, t)
 	}
-	if err := w.Flush(); err != nil {
+	if err := a.facts(list); err != nil {
 		return err
 	}
 	return a.parts(t)
@@ -68,11 +67,11 @@ func runLines(line func(name, value string), t *errand.Task) {
 func (a *app) parts(t *errand.Task) error {
 	if t.Run != nil && len(t.Run.Attempts) > 0 {
 		fmt.Fprintln(a.stdout)
-		var rows [][]string
+		out := newTable(column{"ATTEMPT", 0}, column{"WORKER", isFree}, column{"STARTED", isSpare}, column{"ENDED", isSpare}, column{"ERROR", isFree})
 		for i, x := range t.Run.Attempts {
-			rows = append(rows, []string{fmt.Sprintf("%d of %d", i+1, t.Run.MaxAttempts), x.Worker, stamp(x.StartedAt), stamp(x.EndedAt), x.Error})
+			out.add(fmt.Sprintf("%d of %d", i+1, t.Run.MaxAttempts), x.Worker, stamp(x.StartedAt), stamp(x.EndedAt), x.Error)
 		}
-		if err := a.table([]string{"ATTEMPT", "WORKER", "STARTED", "ENDED", "ERROR"}, rows); err != nil {
+		if err := a.table(out); err != nil {
 			return err
 		}
 	}
@@ -88,15 +87,15 @@ func (a *app) parts(t *errand.Task) error {
 	if len(p.Steps) == 0 {
 		return nil
 	}
-	return a.table([]string{"STEP", "STATUS", "STARTED", "ENDED", "DETAIL"}, stepRows(p.Steps, ""))
+	out := newTable(column{"STEP", isFree}, column{"STATUS", isStatus}, column{"STARTED", isSpare}, column{"ENDED", isSpare}, column{"DETAIL", isFree})
+	addSteps(out, p.Steps, "")
+	return a.table(out)
 }
 
-func stepRows(steps []errand.Step, indent string) [][]string {
-	var rows [][]string
+func addSteps(out *table, steps []errand.Step, indent string) {
 	for _, s := range steps {
 		detail := strings.TrimSpace(s.ErrorCode + " " + s.Detail)
-		rows = append(rows, []string{indent + s.Name, string(s.Status), stamp(s.StartedAt), stamp(s.EndedAt), detail})
-		rows = append(rows, stepRows(s.Steps, indent+"  ")...)
+		out.add(indent+s.Name, string(s.Status), stamp(s.StartedAt), stamp(s.EndedAt), detail)
+		addSteps(out, s.Steps, indent+"  ")
 	}
-	return rows
 }

@@ -344,7 +344,23 @@ func TestCheckCommand(t *testing.T) {
 
 func TestPlain(t *testing.T) {
 	t.Parallel()
-	if got := plain("a\tb\n\x1b[31mred\x00\r é 主题\x9b"); got != "a\tb\n[31mred é 主题\uFFFD" && got != "a\tb\n[31mred é 主题" {
-		t.Errorf("plain: %q", got)
+	for in, want := range map[string]string{
+		"a\tb\n\x1b[31mred\x00\r\n é 主题": "a\tb\n\\x1b[31mred\\x00\n é 主题",
+		"\u202eabc\u2066\u200f\u009b31m": `\u202eabc\u2066\u200f\u009b31m`,
+		"\xff":                           "\ufffd",
+	} {
+		if got := plain(in); got != want {
+			t.Errorf("plain(%q): %q, want %q", in, got, want)
+		}
+	}
+	var out strings.Builder
+	w := &plainWriter{w: &out}
+	for _, b := range []byte("主\x1b题") { // cut in the middle of characters
+		if n, err := w.Write([]byte{b}); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	if out.String() != `主\x1b题` {
+		t.Errorf("in pieces: %q", out.String())
 	}
 }

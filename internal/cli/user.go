@@ -35,7 +35,7 @@ func (a *app) userAdd() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.print(u, userHeadings(), userRows(u))
+		return a.print(u, userTable(u))
 	})
 	cmd.Flags().BoolVar(&n.Admin, "admin", false, "let the user do everything in every project")
 	a.userFlags(cmd, &roles, &password)
@@ -43,13 +43,15 @@ func (a *app) userAdd() *cobra.Command {
 }
 
 func (a *app) userList() *cobra.Command {
-	return a.clientCmd("list", "List all users", cobra.NoArgs, func(ctx context.Context, s *session, _ []string) error {
+	cmd := a.clientCmd("list", "List all users", cobra.NoArgs, func(ctx context.Context, s *session, _ []string) error {
 		all, err := s.Users(ctx)
 		if err != nil {
 			return err
 		}
-		return a.print(all, userHeadings(), userRows(all...))
+		return a.print(append([]client.User{}, all...), userTable(all...))
 	})
+	a.tableFlag(cmd)
+	return cmd
 }
 
 func (a *app) userSet() *cobra.Command {
@@ -75,13 +77,14 @@ func (a *app) userSet() *cobra.Command {
 		}
 		u, err := s.SetUser(ctx, args[0], change)
 		if err != nil {
-			return err
+			return s.suggestUser(ctx, err, args[0])
 		}
-		return a.print(u, userHeadings(), userRows(u))
+		return a.print(u, userTable(u))
 	})
 	cmd.Flags().BoolVar(&disable, "disable", false, "refuse every credential of the user")
 	cmd.Flags().BoolVar(&enable, "enable", false, "take the user's credentials again")
 	cmd.MarkFlagsMutuallyExclusive("disable", "enable")
+	cmd.ValidArgsFunction = a.completeFirst(a.userWords)
 	a.userFlags(cmd, &roles, &password)
 	return cmd
 }
@@ -89,6 +92,7 @@ func (a *app) userSet() *cobra.Command {
 func (a *app) userFlags(cmd *cobra.Command, roles *[]string, password *bool) {
 	cmd.Flags().StringArrayVar(roles, "role", nil, "role in a project, as `PROJECT=ROLE`: viewer, operator or worker, or nothing to take it away; may be given several times")
 	cmd.Flags().BoolVar(password, "password-stdin", false, "read the password from standard input")
+	a.tableFlag(cmd)
 }
 
 func readRoles(in []string) (map[string]errand.Role, error) {
@@ -120,10 +124,8 @@ func (a *app) readPassword() (string, error) {
 	return password, nil
 }
 
-func userHeadings() []string { return []string{"NAME", "ID", "STATUS", "ROLES", "CREATED"} }
-
-func userRows(list ...client.User) [][]string {
-	var rows [][]string
+func userTable(list ...client.User) *table {
+	t := newTable(column{"NAME", isKey}, column{"ID", isSpare}, column{"STATUS", isStatus}, column{"ROLES", isFree}, column{"CREATED", isSpare})
 	for _, u := range list {
 		status := "enabled"
 		if u.Disabled {
@@ -136,7 +138,21 @@ func userRows(list ...client.User) [][]string {
 		for _, project := range slices.Sorted(maps.Keys(u.Roles)) {
 			roles = append(roles, project+"="+string(u.Roles[project]))
 		}
-		rows = append(rows, []string{u.Name, u.ID, status, strings.Join(roles, " "), stamp(u.CreatedAt)})
+		t.add(u.Name, u.ID, status, strings.Join(roles, " "), stamp(u.CreatedAt))
 	}
-	return rows
+	return t
+}
+
+// suggestUser adds to an error about a user who is not there who may be meant.
+func (s *session) suggestUser(ctx context.Context, err error, name string) error {
+	return suggest(err, "user", name, func() ([]string, error) { return s.userNames(ctx) })
+}
+
+func (s *session) userNames(ctx context.Context) ([]string, error) {
+	all, err := s.Users(ctx)
+	var names []string
+	for _, u := range all {
+		names = append(names, u.Name)
+	}
+	return names, err
 }

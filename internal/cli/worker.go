@@ -116,17 +116,18 @@ func (a *app) workerList() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		var rows [][]string
+		t := newTable(column{"NAME", isKey | isFree}, column{"OPERATIONS", isFree}, column{"ENGINES", isFree}, column{"SINCE", isSpare}, column{"SEEN", 0})
 		for _, w := range all {
-			rows = append(rows, []string{w.Name, someOf(w.Operations), enginesOf(w.Engines), stamp(w.Since), stamp(w.Seen)})
+			t.add(w.Name, a.someOf(w.Operations), enginesOf(w.Engines), stamp(w.Since), stamp(w.Seen))
 		}
-		return a.print(append([]client.Worker{}, all...), []string{"NAME", "OPERATIONS", "ENGINES", "SINCE", "SEEN"}, rows)
+		return a.print(append([]client.Worker{}, all...), t)
 	})
+	a.tableFlag(cmd)
 	return cmd
 }
 
-func someOf(names []string) string {
-	if more := len(names) - shownOperations; more > 0 {
+func (a *app) someOf(names []string) string {
+	if more := len(names) - shownOperations; more > 0 && a.output != formWide {
 		return fmt.Sprintf("%s and %d more", strings.Join(names[:shownOperations], ","), more)
 	}
 	return strings.Join(names, ",")

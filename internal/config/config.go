@@ -108,6 +108,10 @@ type Config struct {
 	// LogLevel is the least level that is logged.
 	LogLevel slog.Level `toml:"log_level"`
 
+	// Profile names the profile that the client commands use; "" is the current
+	// one, if there is one.
+	Profile string `toml:"profile"`
+
 	// Server is the base address that the client commands talk to.
 	Server string `toml:"server"`
 
@@ -176,7 +180,8 @@ func (c *Config) SQLitePath() string {
 func (c *Config) Postgres() bool { return postgresURL(c.DB) }
 
 // Source says where the value of the named setting comes from: "default",
-// "file PATH", "environment NAME", "flag --NAME" or "credentials file PATH".
+// "file PATH", "environment NAME", "flag --NAME", "profile NAME in PATH" or
+// "credentials file PATH".
 func (c *Config) Source(name string) string {
 	if s := c.sources[name]; s != "" {
 		return s

@@ -76,6 +76,7 @@ var examples = map[string][3][2]string{
 	"stop-timeout":           {{`"5s"`, "5s"}, {"", "6s"}, {"", "1m30s"}},
 	"log-format":             {{`"json"`, "json"}, {"", "text"}, {"", "json"}},
 	"log-level":              {{`"debug"`, "debug"}, {"", "warn"}, {"", "error"}},
+	"profile":                {{`"f"`, "f"}, {"", "e"}, {"", "a"}},
 	"server":                 {{`"http://f:1"`, "http://f:1"}, {"", "http://e:1"}, {"", "https://a:1"}},
 	"ca-file":                {{`"f.pem"`, "f.pem"}, {"", "e.pem"}, {"", "a.pem"}},
 	"project":                {{`"f"`, "f"}, {"", "e"}, {"", "a"}},

@@ -75,6 +75,8 @@ func settings() []setting {
 			member: func(c *Config) any { return &c.LogFormat }},
 		{name: "log-level", env: "ERRAND_LOG_LEVEL", value: "LEVEL", usage: "least level that is logged: debug, info, warn or error",
 			member: func(c *Config) any { return &c.LogLevel }},
+		{name: "profile", env: "ERRAND_PROFILE", value: "NAME", usage: "profile that client commands use, as `errand login` makes them (default the current one)",
+			member: func(c *Config) any { return &c.Profile }},
 		{name: "server", env: "ERRAND_SERVER", value: "URL", usage: "address of the server that client commands talk to",
 			member: func(c *Config) any { return &c.Server }},
 		{name: "ca-file", env: "ERRAND_CA_FILE", value: "FILE", usage: "authorities in PEM that sign the server's certificate",
