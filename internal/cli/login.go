@@ -158,6 +158,7 @@ func (a *app) askPerson(ctx context.Context, f *os.File, p *config.Profile) erro
 	select {
 	case err = <-done:
 	case <-ctx.Done():
+		fmt.Fprintln(a.stderr)
 		err = errors.Join(errors.New("interrupted; nothing was kept"), term.Restore(int(f.Fd()), before))
 	}
 	return err
