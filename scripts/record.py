@@ -182,7 +182,7 @@ def svg(lines):
                 continue
             codes = style.split(";")
             look = "".join(f' fill="{colours[c]}"' for c in codes if c in colours) + (' font-weight="bold"' if "1" in codes else "")
-            out.append(f'<text x="{16 + begin * 8.4:.1f}" y="{n * 18 + 28}" textLength="{len(text) * 8.4:.1f}"{look}>{html.escape(text)}</text>')
+            out.append(f'<text x="{16 + begin * 8.4:.1f}" y="{n * 18 + 28}" textLength="{len(text) * 8.4:.1f}"{look}>{html.escape(text).replace(" ", "&#160;")}</text>')
     return "\n".join(out + ["</g>", "</svg>", ""])
 
 
