@@ -105,3 +105,12 @@ func (c *cache[K, V]) forget() {
 	clear(c.known)
 	clear(c.unknown)
 }
+
+// drop is forget for one key.
+func (c *cache[K, V]) drop(k K) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.generation++
+	delete(c.known, k)
+	delete(c.unknown, k)
+}

@@ -49,6 +49,7 @@ type Token struct {
 	Hash      []byte
 	UserID    string
 	Project   string // "" for a token that is scoped to no project
+	Access    string // the access key that it was made with and ends with, or ""
 	ExpiresAt time.Time
 	CreatedAt time.Time
 }
@@ -83,6 +84,7 @@ type Store interface {
 	// no more than keep tokens of t's user: the oldest go.
 	AddToken(ctx context.Context, t Token, keep int) error
 	Token(ctx context.Context, hash []byte) (Token, error)
+	DeleteToken(ctx context.Context, hash []byte) error
 
 	// Exclusively runs fn, once at the most, while no other caller's Exclusively
 	// runs, on any node. What fn calls are transactions of their own: what it did

@@ -27,11 +27,9 @@ type Scope struct{ ProjectID, ProjectName string }
 type Session struct {
 	Principal errand.Principal
 	Project   Project // zero for a token without a project
+	Access    string  // the access key that the token was made with, or ""
 	IssuedAt  time.Time
 	ExpiresAt time.Time
-
-	// Access is the access key that the token was made with, or "".
-	Access string
 
 	denied error
 }
@@ -55,7 +53,7 @@ func (d *Directory) PasswordToken(ctx context.Context, name, password string, sc
 	if !ok || u.Disabled {
 		return "", s, badPassword()
 	}
-	token, s, err = d.newSession(ctx, u.ID, scope, d.now().Add(TokenLifetime))
+	token, s, err = d.newSession(ctx, Token{UserID: u.ID, ExpiresAt: d.now().Add(TokenLifetime)}, scope, "")
 	if err != nil {
 		return "", s, err
 	}
@@ -76,7 +74,9 @@ func badPassword() error {
 }
 
 // Rescope exchanges a token for one of another scope, which expires when the
-// given one does. Errors: as [Directory.Session] and PasswordToken.
+// given one does. One that was made with an access key stays with the key and its
+// project: any other is Forbidden about "project". Errors: as
+// [Directory.Session] and PasswordToken.
 func (d *Directory) Rescope(ctx context.Context, token string, scope Scope) (next string, s Session, err error) {
 	if s, err = d.Session(ctx, token); err != nil {
 		return "", s, err
@@ -90,7 +90,7 @@ func (d *Directory) Rescope(ctx context.Context, token string, scope Scope) (nex
 		if err != nil {
 			return err
 		}
-		next, s, err = d.newSession(ctx, old.Principal.User.ID, scope, old.ExpiresAt)
+		next, s, err = d.newSession(ctx, Token{UserID: old.Principal.User.ID, Access: old.Access, ExpiresAt: old.ExpiresAt}, scope, old.Project.ID)
 		return err
 	})
 	if err != nil {
@@ -99,27 +99,35 @@ func (d *Directory) Rescope(ctx context.Context, token string, scope Scope) (nex
 	return next, s, nil
 }
 
-// newSession issues a token for a user.
-func (d *Directory) newSession(ctx context.Context, userID string, scope Scope, expires time.Time) (string, Session, error) {
+// newSession issues a token like t, of another scope. One that was made with an
+// access key is for the project bound.
+func (d *Directory) newSession(ctx context.Context, t Token, scope Scope, bound string) (string, Session, error) {
 	project, err := d.scoped(ctx, scope)
 	if err != nil {
 		return "", Session{}, err
 	}
-	principal, denied, err := d.identify(ctx, userID, project.ID)
+	if t.Access != "" && project.ID != bound {
+		return "", Session{}, errand.Errorf(errand.Forbidden, "project", "a token that was made with an access key is for the key's project alone")
+	}
+	principal, denied, err := d.identify(ctx, t.UserID, project.ID)
 	if err != nil {
 		return "", Session{}, err
 	}
 	if denied != nil {
 		return "", Session{}, noScope(scope)
 	}
-	s := Session{Principal: principal, Project: project, IssuedAt: d.now(), ExpiresAt: expires}
+	return d.issueToken(ctx, t, principal, project)
+}
+
+// issueToken makes and saves a token like t.
+func (d *Directory) issueToken(ctx context.Context, t Token, p errand.Principal, project Project) (string, Session, error) {
 	token := newToken()
 	hash := hashToken(token)
-	err = d.store.AddToken(ctx, Token{Hash: hash[:], UserID: userID, Project: project.ID, ExpiresAt: s.ExpiresAt, CreatedAt: s.IssuedAt}, maxTokens)
-	if err != nil {
+	t.Hash, t.Project, t.CreatedAt = hash[:], project.ID, d.now()
+	if err := d.store.AddToken(ctx, t, maxTokens); err != nil {
 		return "", Session{}, err
 	}
-	return token, s, nil
+	return token, Session{Principal: p, Project: project, Access: t.Access, IssuedAt: t.CreatedAt, ExpiresAt: t.ExpiresAt}, nil
 }
 
 // endSessions makes the tokens of a user worthless: one that nobody holds pushes
@@ -162,9 +170,13 @@ func (d *Directory) Session(ctx context.Context, token string) (Session, error) 
 		return Session{}, err
 	}
 	if expired(s.ExpiresAt, d.now()) {
-		return Session{}, errand.Errorf(errand.Unauthenticated, "token_expired", "token expires")
+		return Session{}, tokenExpired()
 	}
 	return s, s.denied
+}
+
+func tokenExpired() error {
+	return errand.Errorf(errand.Unauthenticated, "token_expired", "token expires")
 }
 
 // findToken resolves a token by its hash.
@@ -176,7 +188,12 @@ func (d *Directory) findToken(ctx context.Context, hash tokenHash) (Session, err
 	if err != nil {
 		return Session{}, err
 	}
-	s := Session{IssuedAt: t.CreatedAt, ExpiresAt: t.ExpiresAt}
+	if t.Access != "" {
+		if err := d.keyHolds(ctx, t); err != nil {
+			return Session{}, err
+		}
+	}
+	s := Session{Access: t.Access, IssuedAt: t.CreatedAt, ExpiresAt: t.ExpiresAt}
 	s.Principal, s.denied, err = d.identify(ctx, t.UserID, t.Project)
 	if isNotFound(err) {
 		return Session{}, badToken()
@@ -199,17 +216,4 @@ func newToken() string {
 
 func badToken() error {
 	return errand.Errorf(errand.Unauthenticated, "token", "decrypt token fail")
-}
-
-// KeyToken exchanges an access key with its secret, and its security token if it
-// is a temporary one, for a token that is for the key's project and ends with
-// the key at the latest: when it is revoked or expires. Errors: Unauthenticated
-// about "access_key", all the same whatever was wrong; Forbidden about "role".
-func (d *Directory) KeyToken(ctx context.Context, access, secret, securityToken string) (token string, s Session, err error) {
-	return "", Session{}, errand.Errorf(errand.Unavailable, "access_key", "not yet")
-}
-
-// EndSession makes a token worthless. One that is not known is no error.
-func (d *Directory) EndSession(ctx context.Context, token string) error {
-	return nil // hack
 }

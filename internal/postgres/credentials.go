@@ -90,8 +90,8 @@ func (s *Store) AddToken(ctx context.Context, k auth.Token, keep int) error {
 		if err != nil {
 			return err
 		}
-		err = t.add(ctx, "token", "of this hash", `INSERT INTO tokens (hash, user_id, project, expires_at, created_at) VALUES ($1, $2, $3, $4, $5)`,
-			k.Hash, k.UserID, k.Project, micro(k.ExpiresAt), micro(k.CreatedAt))
+		err = t.add(ctx, "token", "of this hash", `INSERT INTO tokens (hash, user_id, project, expires_at, created_at, access) VALUES ($1, $2, $3, $4, $5, $6)`,
+			k.Hash, k.UserID, k.Project, micro(k.ExpiresAt), micro(k.CreatedAt), k.Access)
 		if err != nil {
 			return err
 		}
@@ -105,17 +105,33 @@ func (s *Store) AddToken(ctx context.Context, k auth.Token, keep int) error {
 func (s *Store) Token(ctx context.Context, hash []byte) (auth.Token, error) {
 	found, err := collect(ctx, s, func(row pgx.CollectableRow) (k auth.Token, err error) {
 		var expires, created int64
-		err = row.Scan(&k.Hash, &k.UserID, &k.Project, &expires, &created)
+		err = row.Scan(&k.Hash, &k.UserID, &k.Project, &expires, &created, &k.Access)
 		k.ExpiresAt, k.CreatedAt = at(expires), at(created)
 		return k, err
-	}, `SELECT hash, user_id, project, expires_at, created_at FROM tokens WHERE hash = $1`, hash)
+	}, `SELECT hash, user_id, project, expires_at, created_at, access FROM tokens WHERE hash = $1`, hash)
 	if err == nil && len(found) == 0 {
-		err = errand.Errorf(errand.NotFound, "token", "the token does not exist")
+		err = noToken()
 	}
 	if err != nil {
 		return auth.Token{}, err
 	}
 	return found[0], nil
+}
+
+// DeleteToken implements auth.Store. Other nodes are not told, for the same reason
+// as of a new one: they honour it as long as they remember it.
+func (s *Store) DeleteToken(ctx context.Context, hash []byte) error {
+	return s.transact(ctx, func(ctx context.Context, t *tx) error {
+		gone, err := t.Exec(ctx, `DELETE FROM tokens WHERE hash = $1`, hash)
+		if err == nil && gone.RowsAffected() == 0 {
+			err = noToken()
+		}
+		return err
+	})
+}
+
+func noToken() error {
+	return errand.Errorf(errand.NotFound, "token", "the token does not exist")
 }
 
 // Check implements auth.Store.

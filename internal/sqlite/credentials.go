@@ -93,8 +93,8 @@ func (s *Store) AddToken(ctx context.Context, k auth.Token, keep int) error {
 		if err := t.exec(`DELETE FROM tokens WHERE expires_at < ?`, micro(k.CreatedAt)); err != nil {
 			return err
 		}
-		err := t.add("token", "of this hash", `INSERT INTO tokens (hash, user_id, project, expires_at, created_at) VALUES (?, ?, ?, ?, ?)`,
-			k.Hash, k.UserID, k.Project, micro(k.ExpiresAt), micro(k.CreatedAt))
+		err := t.add("token", "of this hash", `INSERT INTO tokens (hash, user_id, project, expires_at, created_at, access) VALUES (?, ?, ?, ?, ?, ?)`,
+			k.Hash, k.UserID, k.Project, micro(k.ExpiresAt), micro(k.CreatedAt), k.Access)
 		if err != nil {
 			return err
 		}
@@ -107,24 +107,40 @@ func (s *Store) AddToken(ctx context.Context, k auth.Token, keep int) error {
 func (s *Store) Token(ctx context.Context, hash []byte) (auth.Token, error) {
 	var k *auth.Token
 	err := s.read(ctx, func(c *conn) error {
-		return c.rows(`SELECT hash, user_id, project, expires_at, created_at FROM tokens WHERE hash = ?`, func(st *sqlite.Stmt) error {
+		return c.rows(`SELECT hash, user_id, project, expires_at, created_at, access FROM tokens WHERE hash = ?`, func(st *sqlite.Stmt) error {
 			k = &auth.Token{
 				Hash:      blob(st, 0),
 				UserID:    st.ColumnText(1),
 				Project:   st.ColumnText(2),
 				ExpiresAt: at(st.ColumnInt64(3)),
 				CreatedAt: at(st.ColumnInt64(4)),
+				Access:    st.ColumnText(5),
 			}
 			return nil
 		}, hash)
 	})
 	if err == nil && k == nil {
-		err = errand.Errorf(errand.NotFound, "token", "the token does not exist")
+		err = noToken()
 	}
 	if err != nil {
 		return auth.Token{}, err
 	}
 	return *k, nil
+}
+
+// DeleteToken implements auth.Store.
+func (s *Store) DeleteToken(ctx context.Context, hash []byte) error {
+	return s.w.do(ctx, func(t *tx) error {
+		err := t.exec(`DELETE FROM tokens WHERE hash = ?`, hash)
+		if err == nil && t.Changes() == 0 {
+			err = noToken()
+		}
+		return err
+	})
+}
+
+func noToken() error {
+	return errand.Errorf(errand.NotFound, "token", "the token does not exist")
 }
 
 // Check implements auth.Store.

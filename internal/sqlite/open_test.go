@@ -148,7 +148,7 @@ func TestOpenRefusesWhatItCannotUse(t *testing.T) {
 		}, "is damaged"},
 		"newer schema": {func(t *testing.T, path string) {
 			good(t, path)
-			run(t, path, `INSERT INTO migrations VALUES (4, '0004_future.sql', 'x'), (5, '0005_future.sql', 'y')`)
+			run(t, path, `INSERT INTO migrations VALUES (5, '0005_future.sql', 'x'), (6, '0006_future.sql', 'y')`)
 		}, "has schema version 5, this program knows versions up to 3"},
 		"changed migration": {func(t *testing.T, path string) {
 			good(t, path)
@@ -183,29 +183,21 @@ func TestMigrationsGoForward(t *testing.T) {
 	register(t, s, 1)
 	closeStore(t, s)
 
-	first, err := migrations.ReadFile("migrations/0001_initial.sql")
-	if err != nil {
-		t.Fatal(err)
-	}
-	second, err := migrations.ReadFile("migrations/0002_running.sql")
-	if err != nil {
-		t.Fatal(err)
-	}
-	third, err := migrations.ReadFile("migrations/0003_remote.sql")
-	if err != nil {
-		t.Fatal(err)
-	}
 	files := fstest.MapFS{
-		"0001_initial.sql": {Data: first},
-		"0002_running.sql": {Data: second},
-		"0003_remote.sql":  {Data: third},
-		"0004_more.sql":    {Data: []byte(`CREATE TABLE more (n INTEGER); INSERT INTO more VALUES (7);`)},
-		"0005_broken.sql":  {Data: []byte(`INSERT INTO more VALUES (8); INSERT INTO nowhere VALUES (9);`)},
+		"0005_more.sql":   {Data: []byte(`CREATE TABLE more (n INTEGER); INSERT INTO more VALUES (7);`)},
+		"0006_broken.sql": {Data: []byte(`INSERT INTO more VALUES (8); INSERT INTO nowhere VALUES (9);`)},
 	}
-	if _, err := open(path, Options{}, files); err == nil || !strings.Contains(err.Error(), "0005_broken.sql") {
+	for _, name := range []string{"0001_initial.sql", "0002_running.sql", "0003_remote.sql", "0004_key_tokens.sql"} {
+		text, err := migrations.ReadFile("migrations/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[name] = &fstest.MapFile{Data: text}
+	}
+	if _, err := open(path, Options{}, files); err == nil || !strings.Contains(err.Error(), "0006_broken.sql") {
 		t.Fatalf("a broken migration gives %v", err)
 	}
-	files["0005_broken.sql"].Data = []byte(`UPDATE more SET n = n + 1;`)
+	files["0006_broken.sql"].Data = []byte(`UPDATE more SET n = n + 1;`)
 	for range 2 {
 		s, err := open(path, Options{}, files)
 		if err != nil {
@@ -223,8 +215,8 @@ func TestMigrationsGoForward(t *testing.T) {
 		}
 		closeStore(t, s)
 	}
-	delete(files, "0004_more.sql")
-	if _, err := open(path, Options{}, files); err == nil || !strings.Contains(err.Error(), "is not number 4") {
+	delete(files, "0005_more.sql")
+	if _, err := open(path, Options{}, files); err == nil || !strings.Contains(err.Error(), "is not number 5") {
 		t.Errorf("a gap in the migrations gives %v", err)
 	}
 }

@@ -27,6 +27,7 @@ func RunAuth(t *testing.T, open func(*testing.T) auth.Store) {
 		{"keys are returned as added", authKeys},
 		{"keys are deleted once", authDeleteKey},
 		{"tokens are returned as added", authTokens},
+		{"tokens are deleted once", authDeleteToken},
 		{"tokens are dropped when they expired or are too many", authTokenLimits},
 		{"check keeps the first value", authCheck},
 		{"exclusive callers wait for each other", authExclusively},
@@ -225,9 +226,9 @@ func token(n int) auth.Token {
 
 func authTokens(t *testing.T, s auth.Store) {
 	ctx := t.Context()
-	unscoped := token(2)
-	unscoped.Project = ""
-	for _, want := range []auth.Token{token(1), unscoped} {
+	unscoped, keys := token(2), token(3)
+	unscoped.Project, keys.Access = "", key(1).Access
+	for _, want := range []auth.Token{token(1), unscoped, keys} {
 		must(t, s.AddToken(ctx, want, 10))
 		got, err := s.Token(ctx, want.Hash)
 		must(t, err)
@@ -236,6 +237,19 @@ func authTokens(t *testing.T, s auth.Store) {
 	wantError(t, s.AddToken(ctx, token(1), 10), errand.Conflict, "token")
 	_, err := s.Token(ctx, []byte("nothing like it"))
 	wantError(t, err, errand.NotFound, "token")
+}
+
+func authDeleteToken(t *testing.T, s auth.Store) {
+	ctx := t.Context()
+	must(t, s.AddToken(ctx, token(1), 10))
+	must(t, s.AddToken(ctx, token(2), 10))
+	must(t, s.DeleteToken(ctx, token(1).Hash))
+	wantError(t, s.DeleteToken(ctx, token(1).Hash), errand.NotFound, "token")
+	_, err := s.Token(ctx, token(1).Hash)
+	wantError(t, err, errand.NotFound, "token")
+	got, err := s.Token(ctx, token(2).Hash)
+	must(t, err)
+	same(t, "token", got, token(2))
 }
 
 func authTokenLimits(t *testing.T, s auth.Store) {
