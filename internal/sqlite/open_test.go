@@ -149,7 +149,7 @@ func TestOpenRefusesWhatItCannotUse(t *testing.T) {
 		"newer schema": {func(t *testing.T, path string) {
 			good(t, path)
 			run(t, path, `INSERT INTO migrations VALUES (5, '0005_future.sql', 'x'), (6, '0006_future.sql', 'y')`)
-		}, "has schema version 5, this program knows versions up to 3"},
+		}, "has schema version 6, this program knows versions up to 4"},
 		"changed migration": {func(t *testing.T, path string) {
 			good(t, path)
 			run(t, path, `UPDATE migrations SET checksum = 'x'`)
