@@ -127,6 +127,10 @@ func (c *Client) Why(ctx context.Context, project, task string) (Why, error) {
 	if err := c.get(ctx, &b, nil, "projects", project, "tasks", task, "why"); err != nil {
 		return Why{}, err
 	}
+	return whyOf(b), nil
+}
+
+func whyOf(b nativejson.Why) Why {
 	w := Why{
 		Code: b.Code, Text: b.Text, Until: b.Until.Time, Ahead: b.Ahead, Remaining: time.Duration(b.Remaining),
 		Worker: b.Worker, LastSeen: b.LastSeen.Time, Step: b.Step, StepIndex: b.StepIndex, Steps: b.Steps,
@@ -134,7 +138,7 @@ func (c *Client) Why(ctx context.Context, project, task string) (Why, error) {
 	if b.Behind != nil {
 		w.Behind = b.Behind.Task()
 	}
-	return w, nil
+	return w
 }
 
 // MaxLog is how many bytes of a log one call returns at the most.

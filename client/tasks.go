@@ -52,6 +52,22 @@ func (c *Client) Import(ctx context.Context, project, instance string, r io.Read
 // Tasks returns one page of a project's tasks, newest first. A Limit of 0 stands
 // for the server's default. Progress comes without its steps.
 func (c *Client) Tasks(ctx context.Context, f errand.Filter) (errand.Page, error) {
+	var body struct {
+		Total int               `json:"total"`
+		Tasks []nativejson.Task `json:"tasks"`
+	}
+	if err := c.get(ctx, &body, filter(f), "projects", f.Project, "tasks"); err != nil {
+		return errand.Page{}, err
+	}
+	p := errand.Page{Total: body.Total, Tasks: make([]errand.Task, 0, len(body.Tasks))}
+	for _, t := range body.Tasks {
+		p.Tasks = append(p.Tasks, *t.Task())
+	}
+	return p, nil
+}
+
+// filter returns a query with the members of f that are not the default.
+func filter(f errand.Filter) url.Values {
 	q := paging(f.Offset, f.Limit)
 	set(q, "instance", f.Instance)
 	set(q, "engine", string(f.Engine))
@@ -61,18 +77,7 @@ func (c *Client) Tasks(ctx context.Context, f errand.Filter) (errand.Page, error
 	if !f.To.IsZero() {
 		q.Set("end_time", f.To.UTC().Format(time.RFC3339Nano))
 	}
-	var body struct {
-		Total int               `json:"total"`
-		Tasks []nativejson.Task `json:"tasks"`
-	}
-	if err := c.get(ctx, &body, q, "projects", f.Project, "tasks"); err != nil {
-		return errand.Page{}, err
-	}
-	p := errand.Page{Total: body.Total, Tasks: make([]errand.Task, 0, len(body.Tasks))}
-	for _, t := range body.Tasks {
-		p.Tasks = append(p.Tasks, *t.Task())
-	}
-	return p, nil
+	return q
 }
 
 // Task returns one task, or NotFound about "task".

@@ -16,6 +16,7 @@ type live struct {
 	known bool
 	at    time.Time
 	ring  uint64 // of the bell before it was read
+	seq   int64  // of the last event that was known then
 
 	list             []*errand.Task // the first
 	running, waiting int

@@ -55,15 +55,14 @@ type Hour struct {
 
 // Overview says what is going on in a project. Its cost does not grow with the
 // history: it is made from the tasks that have not ended and from events, which
-// are read once and then followed. The tasks in it are as they were up to a
-// second ago.
+// are read once and then followed. Progress in it may be a second old.
 func (r *Runs) Overview(ctx context.Context, p errand.Principal, project string) (Overview, error) {
 	if err := authorize(p, project, errand.Viewer); err != nil {
 		return Overview{}, err
 	}
 	o := Overview{At: r.now()}
 	var stuck []*errand.Task
-	err := r.withPulse(ctx, project, o.At, func(k *pulse) {
+	err := r.withPulse(ctx, project, o.At, true, func(k *pulse) {
 		o.Running, o.Waiting = k.live.running, k.live.waiting
 		o.Unfinished = slices.Clone(k.live.list[:min(maxShown, len(k.live.list))])
 		o.Failed = k.live.failedSince(o.At.Add(-OverviewDay))
@@ -211,7 +210,7 @@ func (r *Runs) Mark(ctx context.Context, p errand.Principal, project, instance, 
 		return Mark{}, badTaskID(task)
 	}
 	var m Mark
-	err := r.withPulse(ctx, project, r.now(), func(k *pulse) {
+	err := r.withPulse(ctx, project, r.now(), false, func(k *pulse) {
 		m = Mark{Seq: k.story.lastOf(instance, task), Live: k.live.digestOf(instance, task)}
 	})
 	return m, err

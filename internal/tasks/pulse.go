@@ -87,8 +87,9 @@ func (l *pulses) makeRoom() {
 }
 
 // withPulse brings the pulse of a project up to date and shows it to use, which
-// keeps nothing of it that changes.
-func (r *Runs) withPulse(ctx context.Context, project string, now time.Time, use func(*pulse)) error {
+// keeps nothing of it that changes. Where whole is set, what has not ended is of
+// the last event that is known, too.
+func (r *Runs) withPulse(ctx context.Context, project string, now time.Time, whole bool, use func(*pulse)) error {
 	p := r.pulses.of(project, now)
 	select {
 	case p.turn <- struct{}{}:
@@ -96,7 +97,7 @@ func (r *Runs) withPulse(ctx context.Context, project string, now time.Time, use
 	case <-ctx.Done():
 		return errand.Errorf(errand.Unavailable, "overview", "the request ended before the project was looked at").WithCause(ctx.Err())
 	}
-	if err := r.look(ctx, p, now); err != nil {
+	if err := r.look(ctx, p, now, whole); err != nil {
 		return err
 	}
 	use(p)
@@ -106,7 +107,7 @@ func (r *Runs) withPulse(ctx context.Context, project string, now time.Time, use
 // look reads what is new, if there may be something: the bell has rung, or others
 // share the store, whose rings may be late. The number of the ring is read before
 // the store is: what rings meanwhile is looked at the next time.
-func (r *Runs) look(ctx context.Context, p *pulse, now time.Time) error {
+func (r *Runs) look(ctx context.Context, p *pulse, now time.Time, whole bool) error {
 	_, ring := r.news.after()
 	fresh := now.Sub(p.looked).Abs() < pulseFresh
 	if p.err != nil && p.ring == ring && fresh {
@@ -121,14 +122,14 @@ func (r *Runs) look(ctx context.Context, p *pulse, now time.Time) error {
 	age := now.Sub(p.live.at).Abs()
 	switch {
 	case p.live.known && p.live.ring == ring && !(r.shared && age >= pulseFresh):
-	case p.live.known && age < pulseFresh:
+	case p.live.known && age < pulseFresh && !(whole && p.live.seq < p.story.seq):
 		r.ringLate(pulseFresh - age)
 	default:
 		n, err := r.readLive(ctx, p, now)
 		if err != nil {
 			return p.failed(ring, now, err)
 		}
-		n.ring = ring
+		n.ring, n.seq = ring, p.story.seq
 		p.live = n
 	}
 	return nil

@@ -69,6 +69,7 @@ func New(deps Deps) *wire.Dialect {
 	a.keyRoutes(d)
 	if deps.Runs != nil {
 		a.runRoutes(d)
+		a.overviewRoutes(d)
 		a.workerRoutes(d)
 		a.watchRoute(d)
 	}

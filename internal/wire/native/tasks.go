@@ -26,6 +26,11 @@ func (a *api) taskRoutes(d *wire.Dialect) {
 			return a.svc.Show(ctx, p, k.project, "", k.task)
 		},
 		func(r *wire.Reply, t *errand.Task) { write(r, nativejson.TaskOf(t)) })
+	wire.Handle(d, "DELETE /api/v1/projects/{project}/tasks/{task}", decodeTask,
+		func(ctx context.Context, p errand.Principal, k taskKey) (struct{}, error) {
+			return struct{}{}, a.svc.Delete(ctx, p, k.project, k.task, tasks.DeleteOptions{})
+		}, noContent)
+	a.searchRoute(d)
 	wire.Handle(d, "GET /api/v1/projects/{project}/tasks/{task}/events", decodeEvents,
 		func(ctx context.Context, p errand.Principal, q eventQuery) ([]errand.Event, error) {
 			return a.svc.Events(ctx, p, q.project, q.task, q.after, q.limit)
@@ -43,20 +48,27 @@ func decodeTasks(r *http.Request) (errand.Filter, error) {
 	if err != nil {
 		return errand.Filter{}, err
 	}
-	f := errand.Filter{
+	f, err := filterOf(r, q)
+	if err != nil {
+		return f, err
+	}
+	f.Offset = q.Int("offset", 0, 0, maxOffset)
+	return f, q.Err()
+}
+
+// filterOf reads what every listing is filtered by.
+func filterOf(r *http.Request, q *wire.Query) (f errand.Filter, err error) {
+	f = errand.Filter{
 		Project:  r.PathValue("project"),
 		Instance: q.String("instance"),
 		Engine:   errand.Engine(q.String("engine")),
-		Offset:   q.Int("offset", 0, 0, maxOffset),
 		Limit:    q.Int("limit", defaultLimit, 1, tasks.MaxLimit),
 	}
 	if f.From, err = timeOf(q, "begin_time", false); err != nil {
 		return f, err
 	}
-	if f.To, err = timeOf(q, "end_time", true); err != nil {
-		return f, err
-	}
-	return f, q.Err()
+	f.To, err = timeOf(q, "end_time", true)
+	return f, err
 }
 
 // timeOf reads a parameter that is an RFC 3339 time or a whole second as the
