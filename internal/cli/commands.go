@@ -12,7 +12,8 @@ type commandGroup struct {
 func (a *app) groups() []commandGroup {
 	return []commandGroup{
 		{"tasks", "Tasks:", []*cobra.Command{
-			a.submitCmd(), a.listCmd(), a.showCmd(), a.whyCmd(), a.logCmd(), a.watchCmd(), a.eventsCmd(), a.cancelCmd(), a.rescheduleCmd(), a.retryCmd(),
+			a.overviewCmd(), a.submitCmd(), a.listCmd(), a.showCmd(), a.whyCmd(), a.logCmd(), a.watchCmd(), a.eventsCmd(),
+			a.cancelCmd(), a.rescheduleCmd(), a.retryCmd(), a.deleteCmd(),
 		}},
 		{"things", "What tasks work on, and what runs them:", []*cobra.Command{
 			a.instanceCmd(), a.operationCmd(), a.workerCmd(), a.importCmd(), a.exportCmd(), a.checkCmd(),

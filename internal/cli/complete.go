@@ -72,6 +72,14 @@ func (a *app) completeUser(cmd *cobra.Command) {
 	_ = cmd.RegisterFlagCompletionFunc("user", a.complete(a.userWords))
 }
 
+func completeStatus(cmd *cobra.Command) {
+	var words []string
+	for _, s := range errand.Statuses() {
+		words = append(words, string(s))
+	}
+	_ = cmd.RegisterFlagCompletionFunc("status", cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+}
+
 func completeEngine(cmd *cobra.Command) {
 	var engines []string
 	for _, e := range errand.Engines() {

@@ -84,11 +84,33 @@ func (a *app) instanceShow() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.instances([]errand.Instance{i}, true)
+		if err := a.instances([]errand.Instance{i}, true); err != nil || a.output != formText && a.output != formWide {
+			return err
+		}
+		list, running, waiting, err := s.Unfinished(ctx, project, id, queueRows)
+		if err != nil || len(list) == 0 {
+			return err
+		}
+		fmt.Fprintf(a.stdout, "\n%d running, %d waiting\n", running, waiting)
+		return a.table(queueTable(list))
 	})
+	cmd.Long = "Show an instance and, in tables, the tasks of it that have not ended."
 	a.tableFlag(cmd)
 	cmd.ValidArgsFunction = a.completeFirst(a.instanceWords)
 	return cmd
+}
+
+// queueRows is how many unfinished tasks are shown with what they wait on.
+const queueRows = 50
+
+// queueTable shows tasks that have not ended.
+func queueTable(list []*errand.Task) *table {
+	t := newTable(column{"ID", isKey}, column{"OPERATION", isFree}, column{"STATUS", isStatus}, column{"DONE", isDear},
+		column{"NOT BEFORE", isSpare}, column{"LANE", isWide}, column{"USER", isFree | isSpare}, column{"WORKER", isFree | isSpare})
+	for _, x := range list {
+		t.add(x.ID, x.Operation, string(x.Status), percent(x.Progress), stamp(x.Run.RunAt), x.Run.Lane, x.User.Name, x.Run.Lease.Worker)
+	}
+	return t
 }
 
 func (a *app) instanceForget() *cobra.Command {

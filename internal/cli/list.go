@@ -18,6 +18,15 @@ type listArgs struct {
 	from, to         string
 	limit, offset    int
 	watch            bool
+
+	// What only a search selects by.
+	statuses                []string
+	operation, user, cursor string
+}
+
+// search reports whether something is asked for that only a search selects by.
+func (g *listArgs) search() bool {
+	return len(g.statuses) > 0 || g.operation != "" || g.user != "" || g.cursor != ""
 }
 
 func (g *listArgs) add(a *app, cmd *cobra.Command) {
@@ -28,8 +37,15 @@ func (g *listArgs) add(a *app, cmd *cobra.Command) {
 	fs.StringVar(&g.to, "to", "", "only those submitted at this `TIME` or before")
 	fs.IntVar(&g.limit, "limit", 20, "how many at the most")
 	fs.IntVar(&g.offset, "offset", 0, "how many of the newest to pass over")
+	fs.StringSliceVar(&g.statuses, "status", nil, "only those with this `STATUS`: pending, running, succeeded, failed or cancelled; several are divided by commas")
+	fs.StringVar(&g.operation, "operation", "", "only those of the operation with this `NAME`")
+	fs.StringVar(&g.user, "user", "", "only those that the user with this `NAME` or id asked for")
+	fs.StringVar(&g.cursor, "cursor", "", "go on with a search where another `CURSOR` left off")
 	a.completeInstance(cmd)
+	a.completeUser(cmd)
 	completeEngine(cmd)
+	completeStatus(cmd)
+	_ = cmd.RegisterFlagCompletionFunc("operation", a.complete(a.operationWords))
 }
 
 // filter is what the server is asked for.
@@ -56,6 +72,9 @@ func (a *app) listCmd() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if g.search() {
+			return a.searchTasks(ctx, s, &g, f)
+		}
 		page, err := s.Tasks(ctx, f)
 		if err != nil {
 			return err
@@ -66,7 +85,10 @@ func (a *app) listCmd() *cobra.Command {
 		return a.tasks(ctx, s, page, f)
 	})
 	cmd.Long = `List the tasks of a project, newest first. With --watch, go on to show how those go
-that have not ended, and new ones, until Ctrl-C.`
+that have not ended, and new ones, until Ctrl-C.
+
+--status, --operation and --user look through the records from the newest on, which
+takes the longer the further apart those are that match, and gives no total.`
 	g.add(a, cmd)
 	cmd.Flags().BoolVarP(&g.watch, "watch", "w", false, "go on to show how they go, until Ctrl-C")
 	a.tableFlag(cmd)

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/errandhq/errand"
+	"github.com/errandhq/errand/client"
 	"github.com/errandhq/errand/internal/nativejson"
 )
 
@@ -57,16 +58,32 @@ func (a *app) whyCmd() *cobra.Command {
 		if !a.structured() {
 			return a.done("%s", cut(oneLine(w.Text), maxLine))
 		}
-		j := nativejson.Why{
-			Code: w.Code, Text: w.Text, Until: nativejson.Moment{Time: w.Until}, Ahead: w.Ahead, Remaining: nativejson.Span(w.Remaining),
-			Worker: w.Worker, LastSeen: nativejson.Moment{Time: w.LastSeen}, Step: w.Step, StepIndex: w.StepIndex, Steps: w.Steps,
-		}
-		if w.Behind != nil {
-			t := nativejson.TaskOf(w.Behind)
-			j.Behind = &t
-		}
-		return a.data(j)
+		return a.data(whyOf(w))
 	})
+}
+
+func whyOf(w client.Why) nativejson.Why {
+	j := nativejson.Why{
+		Code: w.Code, Text: w.Text, Until: nativejson.Moment{Time: w.Until}, Ahead: w.Ahead, Remaining: nativejson.Span(w.Remaining),
+		Worker: w.Worker, LastSeen: nativejson.Moment{Time: w.LastSeen}, Step: w.Step, StepIndex: w.StepIndex, Steps: w.Steps,
+	}
+	if w.Behind != nil {
+		t := nativejson.TaskOf(w.Behind)
+		j.Behind = &t
+	}
+	return j
+}
+
+func (a *app) deleteCmd() *cobra.Command {
+	cmd := a.taskCmd("delete TASK", "Delete the record of a task that has ended", func(ctx context.Context, s *session, project, id string) error {
+		if err := s.DeleteTask(ctx, project, id); err != nil {
+			return err
+		}
+		return a.done("deleted the record of task %s", id)
+	})
+	cmd.Long = `Delete the record of a task that has ended, with its log. What happened to it stays in
+the history of events (errand events). Nothing else brings it back but a backup.`
+	return cmd
 }
 
 func (a *app) cancelCmd() *cobra.Command {
