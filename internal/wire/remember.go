@@ -19,8 +19,9 @@ const (
 
 // Remember returns a finder for Router.Instance that asks find about each
 // instance once in a while, for stores that other nodes write to, where each
-// look is a query. What it remembers decides which dialect answers, and nothing
-// else: the call itself finds out whether the instance is still there.
+// look is a query. What it remembers decides which dialect answers and what pages
+// call an instance, and nothing else: the call itself finds out whether the
+// instance is still there.
 func Remember(find Finder, now func() time.Time) Finder {
 	type key struct{ project, id string }
 	type known struct {
