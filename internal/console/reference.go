@@ -14,7 +14,6 @@ import (
 // reference is the description of the HTTP API, as its page shows it.
 type reference struct {
 	groups []callGroup
-	title  string
 }
 
 type callGroup struct {
