@@ -120,7 +120,7 @@ runner: {program: {path: hostile}}
 const talk = `#!/bin/sh
 read -r input
 n=1
-while [ $n -le 14 ]; do echo "line $n of 14"; n=$((n + 1)); sleep 0.3; done
+while [ $n -le 20 ]; do echo "line $n of 20"; n=$((n + 1)); sleep 0.3; done
 `;
 
 export const redis = "5560df16-cebf-4473-95c4-d1b573c16e79";
