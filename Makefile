@@ -27,11 +27,11 @@ demo: build ## run a server with sample data until Ctrl-C
 	bin/errand demo
 
 .PHONY: setup
-setup: ## install the services that tests run: PostgreSQL, PgBouncer (Debian, as root)
+setup: ## install what tests run: PostgreSQL, PgBouncer, Chromium (Debian, as root)
 	@scripts/services.sh
 
 .PHONY: test
-test: setup check fuzz unit peers conformance ## everything that a change must pass
+test: setup check fuzz unit peers browser conformance ## everything that a change must pass
 
 .PHONY: check
 check: ## formatting, go vet, staticcheck
@@ -56,6 +56,10 @@ fuzz: ## every fuzz target for FUZZTIME
 peers: ## that the comparison with peers works; what it measures then says nothing
 	cd bench && $(GO) vet ./... && $(GO) test ./...
 
+.PHONY: browser
+browser: build ## the console in a real browser, by people and by attackers (needs node 20; about two minutes)
+	cd browser && npm ci --no-audit --no-fund && node --test --test-reporter=spec
+
 .PHONY: conformance
 conformance: ## the provider's own SDKs, as users install them, against the binary
 	cd conformance && $(GO) vet ./... && $(GO) test -count=1 -timeout 45m ./...
@@ -71,6 +75,10 @@ bench-peers: ## the same work on Errand and on its peers, side by side: docs/ben
 .PHONY: session
 session: build ## record the session at a terminal anew: docs/session.* (about a minute)
 	scripts/record.py
+
+.PHONY: pictures
+pictures: build ## draw the console anew for the pages of the project: docs/images (about a minute)
+	cd browser && npm ci --no-audit --no-fund && node pictures.mjs
 
 .PHONY: clean
 clean: ## remove what was built

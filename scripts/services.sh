@@ -1,14 +1,19 @@
 #!/bin/sh
-# Installs the services that tests start and stop by themselves: PostgreSQL and
-# PgBouncer. None is started here, and no cluster is made.
+# Installs what tests start and stop by themselves: PostgreSQL, PgBouncer, and
+# Chromium with fonts for the console's languages. None is started here, and no
+# cluster is made.
 set -eu
 
 has() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ]; }
 postgres() { ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || has initdb; }
+font() { ls /usr/share/fonts/*/*/"$1"* >/dev/null 2>&1; }
 
 wanted=
 postgres || wanted="$wanted postgresql"
 has pgbouncer || wanted="$wanted pgbouncer"
+has chromium || wanted="$wanted chromium"
+font NotoSans- || wanted="$wanted fonts-noto-core"
+font NotoSansCJK || wanted="$wanted fonts-noto-cjk"
 [ -n "$wanted" ] || exit 0
 
 if [ "$(id -u)" != 0 ] || ! has apt-get; then

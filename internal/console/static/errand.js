@@ -136,5 +136,6 @@
   addEventListener("pagehide", stop);
   addEventListener("pageshow", (e) => { if (e.persisted) start(); });
   setInterval(() => { if (!document.hidden && source) refresh(); }, 30000); // what is said as "3 min ago" gets older
+  if (log) setInterval(() => { if (!document.hidden && source) moreLog(); }, 2000); // what is written there is no change of the task
   if (!document.hidden) start();
 })();
