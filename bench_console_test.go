@@ -101,6 +101,35 @@ func BenchmarkConsole(b *testing.B) {
 	}
 }
 
+// BenchmarkOverview measures what a page of the overview is made from: while
+// nothing happens, and the first time after a start, when the events of a day are
+// read, up to 100,000 of them. The records of the history have all been imported
+// just before, so there are as many.
+func BenchmarkOverview(b *testing.B) {
+	s := newBenchSite(b)
+	s.unfinished(b, 300)
+	ctx := context.Background()
+	for _, c := range []struct {
+		name string
+		runs func() *tasks.Runs
+	}{{"warm", func() *tasks.Runs { return s.runs }}, {"cold", s.restarted}} {
+		b.Run(c.name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := c.runs().Overview(ctx, s.importPrincipal, s.project); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	b.Run("mark", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := s.runs.Mark(ctx, s.importPrincipal, s.project, "", ""); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
 // BenchmarkWatchers holds a thousand open pages on one node, and reports what they
 // cost: memory each, and the share of one processor while nothing happens and
 // while a task tells of its progress ten times a second. The watchers' own side is

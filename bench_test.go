@@ -128,6 +128,7 @@ type benchServer struct {
 	runs            *tasks.Runs
 	directory       *auth.Directory
 	operations      *catalog.Catalog
+	restarted       func() *tasks.Runs // that remember nothing, as after a start
 	nextImport      atomic.Int64
 	importPrincipal errand.Principal
 }
@@ -161,6 +162,9 @@ func newBenchServer(b *testing.B) *benchServer {
 		b.Fatal(err)
 	}
 	h := &benchServer{svc: tasks.New(store, time.Now), directory: directory, operations: operations}
+	h.restarted = func() *tasks.Runs {
+		return tasks.NewRuns(tasks.New(store, time.Now), store, operations, sealer, tasks.RunOptions{})
+	}
 	h.runs = tasks.NewRuns(h.svc, store, operations, sealer, tasks.RunOptions{})
 	h.credentials(b, directory, filepath.Join(dir, "bench-key"))
 	h.fill(b)
