@@ -407,3 +407,40 @@ func TestLook(t *testing.T) {
 		}
 	}
 }
+
+// TestTries checks what tries to sign in are counted against, and that what is
+// remembered stays bounded.
+func TestTries(t *testing.T) {
+	t.Parallel()
+	for from, want := range map[string]string{
+		"192.0.2.1": "192.0.2.1", "::ffff:192.0.2.1": "::ffff:192.0.2.1", "2001:db8:1:2:3::4": "2001:db8:1:2::/64", "fe80::1%eth0": "fe80::/64", "": "",
+	} {
+		if got := network(from); got != want {
+			t.Errorf("network(%q) = %q, want %q", from, got, want)
+		}
+	}
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	tr := newTries()
+	for n := range maxTryFrom + 10 {
+		if _, wait := tr.begin("192.0.2."+strconv.Itoa(n), now); wait > 0 {
+			t.Fatalf("the first try of %d has to wait %v", n, wait)
+		}
+	}
+	if len(tr.all) > maxTryFrom {
+		t.Errorf("%d addresses are remembered", len(tr.all))
+	}
+	for range tryBurst {
+		tr.begin("198.51.100.1", now)
+	}
+	if _, wait := tr.begin("198.51.100.1", now); wait <= 0 || wait > tryEvery {
+		t.Errorf("after %d tries the next waits %v", tryBurst, wait)
+	}
+	if _, wait := tr.begin("198.51.100.1", now.Add(tryEvery)); wait > 0 {
+		t.Errorf("after %v the next still waits %v", tryEvery, wait)
+	}
+	giveBack, _ := tr.begin("198.51.100.1", now.Add(2*tryEvery))
+	giveBack()
+	if _, wait := tr.begin("198.51.100.1", now.Add(2*tryEvery)); wait > 0 {
+		t.Error("a try that was given back is gone")
+	}
+}

@@ -3,6 +3,7 @@ package console
 import (
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -34,6 +35,7 @@ func newTries() *tries { return &tries{all: map[string]*rate.Limiter{}} }
 // begin takes a try from an address, or says how long to wait for one. A try
 // that succeeds is given back.
 func (t *tries) begin(from string, now time.Time) (giveBack func(), wait time.Duration) {
+	from = network(from)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	l := t.all[from]
@@ -50,6 +52,20 @@ func (t *tries) begin(from string, now time.Time) (giveBack func(), wait time.Du
 		return nil, wait
 	}
 	return func() { r.CancelAt(now) }, 0
+}
+
+// network is whom tries are counted against: an address of IPv4, and of IPv6 the
+// network of 64 bits, in which anybody has as many addresses as they like.
+func network(from string) string {
+	a, err := netip.ParseAddr(from)
+	if err != nil || a.Is4() || a.Is4In6() {
+		return from
+	}
+	p, err := a.WithZone("").Prefix(64)
+	if err != nil {
+		return from
+	}
+	return p.String()
 }
 
 // forget drops the addresses that have all their tries again, or any if none has.

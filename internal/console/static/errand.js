@@ -60,7 +60,7 @@
   // Live: the server says that something has changed, and the page asks for itself
   // and takes over the parts that follow what changes.
   if (!body.dataset.live) return;
-  let source = null, busy = false, again = false, timer = 0, ended = false;
+  let source = null, busy = false, again = false, timer = 0, lost = 0, ended = false;
 
   function signedOut() {
     ended = true;
@@ -113,15 +113,16 @@
   function start() {
     if (source || ended) return;
     source = new EventSource(new URL("live?" + body.dataset.live, root));
-    source.addEventListener("hello", () => { say(""); refresh(); });
+    source.addEventListener("hello", () => { clearTimeout(lost); say(""); refresh(); });
     source.addEventListener("change", refresh);
     source.onerror = () => {
       if (!source) return;
       if (source.readyState === EventSource.CLOSED) { // refused: the session may have ended, or the server is full
         stop();
         refresh().then(() => { if (!ended) timer = setTimeout(start, 5000); });
-      } else if (!document.hidden) {
-        say(body.dataset.lost);
+      } else if (!document.hidden) { // a stream that is only too old is back before that
+        clearTimeout(lost);
+        lost = setTimeout(() => say(body.dataset.lost), 3000);
       }
     };
   }
@@ -129,6 +130,7 @@
     if (source) source.close();
     source = null;
     clearTimeout(timer);
+    clearTimeout(lost);
   }
 
   // Browsers allow few connections to a server: a page that nobody sees has none.
