@@ -156,7 +156,11 @@ func fillDemo(ctx context.Context, cl *client.Client, instances []demoInstance) 
 		if err != nil {
 			return 0, err
 		}
-		records += done.Added
+		day, err := importDay(ctx, cl, i.Instance, time.Now())
+		if err != nil {
+			return 0, err
+		}
+		records += done.Added + day
 	}
 	return records, nil
 }

@@ -7,8 +7,10 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/errandhq/errand"
 	"github.com/errandhq/errand/internal/catalog"
@@ -63,6 +65,28 @@ func TestDemoShowsEverything(t *testing.T) {
 		}
 		if progress == 0 && i.Engine != errand.RabbitMQ {
 			t.Errorf("%s: no record with progress", i.Engine)
+		}
+	}
+}
+
+// TestDemoDay makes sure that what the demo says of the last day may have been: of
+// operations that there are, and one after another on each instance.
+func TestDemoDay(t *testing.T) {
+	t.Parallel()
+	names := map[string]bool{}
+	for _, o := range catalog.Builtin() {
+		names[string(o.Engine)+" "+o.Name] = true
+	}
+	for _, e := range errand.Engines() {
+		before := 24 * time.Hour
+		for _, p := range slices.Backward(demoDay(e)) {
+			if !names[string(e)+" "+p.operation] {
+				t.Errorf("%s: no catalog has %s", e, p.operation)
+			}
+			if p.ago > before || p.took >= p.ago || !p.status.Final() {
+				t.Errorf("%s: %s, %v ago, begins before the one before has ended, or goes on", e, p.operation, p.ago)
+			}
+			before = p.ago - p.took
 		}
 	}
 }
