@@ -58,7 +58,7 @@ peers: ## that the comparison with peers works; what it measures then says nothi
 
 .PHONY: browser
 browser: build ## the console in a real browser, by people and by attackers (needs node 20; about two minutes)
-	cd browser && npm ci --no-audit --no-fund && node --test --test-reporter=spec
+	cd browser && npm ci --no-audit --no-fund && node --test --test-concurrency=2 --test-reporter=spec
 
 .PHONY: conformance
 conformance: ## the provider's own SDKs, as users install them, against the binary

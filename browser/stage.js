@@ -77,7 +77,7 @@ params:
     zone: {enum: [north, south]}
     owner: {type: string, maxLength: 40}
 secrets: [password]
-runner: {simulate: {steps: [{name: check, duration: 1500ms}, {name: copy, duration: 3s}, {name: switch, duration: 1s}]}}
+runner: {simulate: {steps: [{name: check, duration: 2s}, {name: copy, duration: 3s}, {name: switch, duration: 2s}]}}
 ---
 engine: redis
 name: elsewhere
@@ -105,6 +105,12 @@ engine: redis
 name: unlucky
 lane: none
 runner: {simulate: {duration: 1ms, fail_rate: 1, error_code: NoCapacity, error: the zone has no capacity left}}
+---
+engine: redis
+name: doomed
+title: Bound to fail
+lane: none
+runner: {simulate: {duration: 3s, fail_rate: 1, error_code: NoCapacity, error: the zone has no capacity left}}
 ---
 engine: redis
 name: talk

@@ -47,6 +47,7 @@ test("submit from the form, and watch it without a reload", async (t) => {
     if (JSON.stringify(now) !== JSON.stringify(seen.at(-1))) seen.push(now);
     return /^succeeded$/.test(await page.locator("#head .chip").innerText({ timeout: 500 }));
   });
+  seen.push(await look());
   assert.ok(new Set(seen.map((x) => x.percent)).size > 2, `the percentage moves: ${JSON.stringify(seen)}`);
   assert.ok(new Set(seen.map((x) => x.steps.replace(/[\d:\-. ]+(ms|s)?/g, ""))).size > 2, `the steps move: ${JSON.stringify(seen)}`);
   await shown(page, "#why .line span", /^100 %$/);
@@ -59,18 +60,30 @@ test("submit from the form, and watch it without a reload", async (t) => {
 
 test("the overview follows, and leaves what one has opened", async (t) => {
   const page = await signedIn(t);
-  const before = await s.submit("unlucky");
-  await s.ended(before);
+  const before = await s.submit("doomed");
   await page.at();
-  await page.click("#hours summary");
   await mark(page);
+  await until("a failure is listed", async () => await page.locator("#failed tbody tr").count() === 1);
+  await page.click("#hours summary");
   await page.focus("#failed a");
-  await s.ended(await s.submit("unlucky"));
-  await until("both failures are listed", async () => await page.locator("#failed tbody tr").count() >= 2);
+  await s.submit("doomed");
+  await until("both failures are listed", async () => await page.locator("#failed tbody tr").count() === 2);
   assert.equal(await page.locator("#hours[open]").count(), 1, "the numbers stay open");
   assert.match(await page.evaluate(() => document.activeElement.getAttribute("href")), new RegExp(before), "the focus stays on its link");
   await marked(page);
   sound(page);
+});
+
+// What begins and ends between two looks at the store is in no digest: the server
+// rings once, and the page asks before there is anything new to see.
+test("the overview shows a failure that took no time", { todo: "pages see it at their next change, or after 30 s" }, async (t) => {
+  const page = await signedIn(t);
+  await page.at();
+  const rows = page.locator("#failed tbody tr"), was = await rows.count();
+  for (let n = 1; n <= 3; n++) {
+    await s.submit("unlucky");
+    await until("it is listed", async () => await rows.count() === was + n, 4000);
+  }
 });
 
 test("cancel one that waits", async (t) => {
