@@ -113,7 +113,7 @@
   function start() {
     if (source || ended) return;
     source = new EventSource(new URL("live?" + body.dataset.live, root));
-    source.addEventListener("hello", () => { clearTimeout(lost); say(""); refresh(); });
+    source.addEventListener("hello", () => { found(); say(""); refresh(); });
     source.addEventListener("change", refresh);
     source.onerror = () => {
       if (!source) return;
@@ -121,8 +121,7 @@
         stop();
         refresh().then(() => { if (!ended) timer = setTimeout(start, 5000); });
       } else if (!document.hidden) { // a stream that is only too old is back before that
-        clearTimeout(lost);
-        lost = setTimeout(() => say(body.dataset.lost), 3000);
+        lost ||= setTimeout(() => say(body.dataset.lost), 3000);
       }
     };
   }
@@ -130,7 +129,11 @@
     if (source) source.close();
     source = null;
     clearTimeout(timer);
+    found();
+  }
+  function found() {
     clearTimeout(lost);
+    lost = 0;
   }
 
   // Browsers allow few connections to a server: a page that nobody sees has none.
