@@ -57,8 +57,11 @@ try {
   }, 120_000);
   await draw(busy, "task");
 
-  await page.at(redis.replace(/^(\.\.?\/)+/, "") + "?zoom=hour");
-  await draw(page, "instance");
+  // Where it is evening, so that the day has something to show.
+  const east = ((20 - new Date().getUTCHours() + 36) % 24) - 12;
+  const evening = await look({ timezoneId: east === 0 ? "UTC" : `Etc/GMT${east > 0 ? "-" : "+"}${Math.abs(east)}` });
+  await evening.at(redis.replace(/^(\.\.?\/)+/, "") + "?zoom=day");
+  await draw(evening, "instance");
   await page.at(`submit?instance=${redis.split("/").pop()}&operation=EXTEND`);
   await page.fill("[name='/old_capacity']", "4");
   await page.fill("[name='/new_capacity']", "8");

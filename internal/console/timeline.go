@@ -38,7 +38,7 @@ type laneBar struct {
 	ID    string
 	Class string
 	Title string
-	Text  string // within the bar
+	Text  string // within the bar; "" where there is no room
 
 	WaitX, WaitWidth string
 	RunX, RunWidth   string
@@ -55,6 +55,7 @@ const (
 	maxStack   = 6   // bars above each other in one lane
 	maxDrawn   = 400 // tasks
 	leastShare = 0.004
+	leastLabel = 0.05 // of the width, so that more than a letter is seen
 	dayStep    = 24 * time.Hour
 )
 
@@ -190,13 +191,14 @@ func (l look) laneRow(name string, spans []span, from, to time.Time, y int) lane
 	var free [maxStack]float64 // up to where each level is taken
 	used := 1
 	for _, s := range spans {
-		begin, end := share(s.begin(), from, whole), share(s.end, from, whole)
-		end = max(end, begin+leastShare)
+		begin := share(s.begin(), from, whole)
 		level := 0
 		for level < maxStack-1 && free[level] > begin {
 			level++
 		}
-		free[level] = end
+		// Up to its end, though one that is drawn wider than it is reaches further:
+		// what ran one after another stays in one line.
+		free[level] = share(s.end, from, whole)
 		used = max(used, level+1)
 		row.Bars = append(row.Bars, l.laneBar(s, from, whole, y+level*(barHigh+rowGap)))
 	}
@@ -240,6 +242,9 @@ func (l look) laneBar(s span, from time.Time, whole float64, y int) laneBar {
 	}
 	at, start, end := share(s.from, from, whole), share(waitTo, from, whole), share(s.end, from, whole)
 	b.Waited, b.WaitX, b.WaitWidth = start > at || s.start.IsZero(), percent(at, 1), percent(max(leastShare, start-at), 1)
+	if end-start < leastLabel {
+		b.Text = ""
+	}
 	if !s.start.IsZero() {
 		b.Ran, b.RunX, b.RunWidth = true, percent(min(start, 1-leastShare), 1), percent(max(leastShare, end-start), 1)
 	}
