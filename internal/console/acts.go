@@ -112,6 +112,9 @@ type confirmView struct {
 func (c *Console) confirm(a act) handler {
 	return func(v *visit) (reply, error) {
 		t, err := c.Runs.Get(v.Context(), v.who, v.project(), v.PathValue("task"))
+		if err == nil {
+			err = operatorOnly(v)
+		}
 		if err != nil {
 			return reply{}, err
 		}

@@ -81,7 +81,7 @@ func TestActs(t *testing.T) {
 	v.post("/tasks/"+waiting.ID+"/move", "run_at", "soon").want(t, http.StatusBadRequest, "is not a time")
 	tomorrow := time.Now().UTC().AddDate(0, 0, 1).Format("2006-01-02T15:04")
 	v.post("/tasks/"+waiting.ID+"/move", "run_at", tomorrow).want(t, http.StatusSeeOther)
-	v.get("/tasks/"+waiting.ID).want(t, http.StatusOK, "it is to be started at "+tomorrow)
+	v.get("/tasks/"+waiting.ID).want(t, http.StatusOK, "it is to be started at "+strings.Replace(tomorrow, "T", " ", 1))
 	v.get("/tasks/"+waiting.ID+"/cancel").want(t, http.StatusOK, "sessions", redisID, "Cancel this task?")
 	if a := v.post("/tasks/"+waiting.ID+"/cancel", "reason", "not today"); a.to() != "tasks/"+waiting.ID+"?done=cancelled" {
 		t.Fatalf("cancel leads to %q", a.to())

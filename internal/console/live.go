@@ -59,6 +59,10 @@ func (c *Console) follow(w http.ResponseWriter, v *visit, last any, mark func() 
 	if !send("retry: 2000\nevent: hello\ndata: \n\n") {
 		return
 	}
+	signedIn := func() bool {
+		_, err := c.Directory.Session(ctx, tokenOf(v.Request)) // which is remembered
+		return err == nil
+	}
 	idle := time.NewTicker(keepAlive)
 	defer idle.Stop()
 	for {
@@ -69,7 +73,7 @@ func (c *Console) follow(w http.ResponseWriter, v *visit, last any, mark func() 
 		}
 		if now != last {
 			last = now
-			if !send("event: change\ndata: \n\n") {
+			if !signedIn() || !send("event: change\ndata: \n\n") {
 				return
 			}
 		}
@@ -77,7 +81,7 @@ func (c *Console) follow(w http.ResponseWriter, v *visit, last any, mark func() 
 		case <-ctx.Done():
 			return
 		case <-idle.C:
-			if !send(": still here\n\n") {
+			if !signedIn() || !send(": still here\n\n") {
 				return
 			}
 		case <-changed:

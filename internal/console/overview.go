@@ -1,6 +1,9 @@
 package console
 
 import (
+	"regexp"
+	"time"
+
 	"github.com/errandhq/errand"
 	"github.com/errandhq/errand/internal/tasks"
 )
@@ -65,11 +68,19 @@ func (c *Console) overview(v *visit) (reply, error) {
 	return reply{page: "overview", view: view}, nil
 }
 
+// saidTime is a time in a sentence of the service.
+var saidTime = regexp.MustCompile(`\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`)
+
 // why says in the language of the page what a task waits for. English has the
-// sentence of the service.
+// sentence of the service, with its times in the viewer's zone.
 func (l look) why(t *errand.Task, w tasks.Why) string {
 	if l.lang != "zh" {
-		return clean(w.Text, cutLine)
+		return clean(saidTime.ReplaceAllStringFunc(w.Text, func(said string) string {
+			if at, err := time.Parse(time.RFC3339, said); err == nil {
+				return l.moment(at).Text
+			}
+			return said
+		}), cutLine)
 	}
 	return clean(l.whyChinese(t, w), cutLine)
 }

@@ -172,6 +172,10 @@ func TestRoles(t *testing.T) {
 		}
 	}
 	otto.get("/users").want(t, http.StatusForbidden)
+	for _, path := range []string{"/submit", "/submit?instance=" + redisID, "/tasks/" + task.ID + "/cancel"} {
+		vera.get(path).want(t, http.StatusForbidden, "You may not do this")
+		otto.get(path).want(t, http.StatusOK)
+	}
 	otto.get("/tasks/"+task.ID).want(t, http.StatusOK, "/cancel")
 }
 

@@ -49,6 +49,9 @@ type whenFields struct {
 }
 
 func (c *Console) submitPage(v *visit) (reply, error) {
+	if err := operatorOnly(v); err != nil { // before somebody fills in a form for nothing
+		return reply{}, err
+	}
 	q := v.URL.Query()
 	view, o, err := c.submitView(v, strings.TrimSpace(q.Get("instance")), q.Get("operation"))
 	if err != nil {
@@ -59,6 +62,15 @@ func (c *Console) submitPage(v *visit) (reply, error) {
 		view.Key = errand.NewID(c.Now())
 	}
 	return reply{page: "submit", view: view}, nil
+}
+
+// operatorOnly refuses the pages of what only operators may do; doing it is
+// refused by the service.
+func operatorOnly(v *visit) error {
+	if v.who.Can(errand.Operator) {
+		return nil
+	}
+	return errand.Errorf(errand.Forbidden, "role", "role %s may not do this; it takes %s", v.who.Role, errand.Operator)
 }
 
 // submitView looks up what has been chosen so far.

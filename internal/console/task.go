@@ -183,12 +183,21 @@ func (l look) progress(view *taskView, t *errand.Task, w tasks.Why) {
 	n := float64(len(t.Progress.Steps))
 	for i, s := range t.Progress.Steps {
 		status := l.step(s.Status)
-		view.Bar = append(view.Bar, barPart{percent(float64(i)+0.01, n), percent(0.98, n), status.Class, clean(s.Name, cutCell) + ": " + status.Word})
+		view.Bar = append(view.Bar, barPart{percent(float64(i), n), percent(stepShare(i, len(t.Progress.Steps)), n), status.Class, clean(s.Name, cutCell) + ": " + status.Word})
 		view.Steps = append(view.Steps, l.stepRow(s, false))
 		for _, sub := range s.Steps {
 			view.Steps = append(view.Steps, l.stepRow(sub, true))
 		}
 	}
+}
+
+// stepShare is how much of its place a step in the bar takes: all but the last
+// leave a gap.
+func stepShare(i, n int) float64 {
+	if i == n-1 {
+		return 1
+	}
+	return 0.985
 }
 
 func (l look) stepRow(s errand.Step, sub bool) stepRow {
