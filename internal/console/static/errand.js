@@ -36,12 +36,14 @@
   document.querySelectorAll(".scripted").forEach((e) => { e.hidden = false; });
   const maxLog = 512 * 1024; // characters that stay on the page
   let logAt = log ? Number(log.dataset.from) : 0, logBusy = false;
+  let source = null, busy = false, again = false, timer = 0, lost = 0, ended = false, signedOff = false; // of what is live, below
   async function moreLog() {
-    if (!log || logBusy || !follow.checked) return;
+    if (!log || logBusy || signedOff || !follow.checked) return;
     logBusy = true;
     try {
       for (;;) {
-        const r = await fetch(`${log.dataset.log}?from=${logAt}`, { redirect: "error" });
+        const r = await fetch(`${log.dataset.log}?from=${logAt}`, { redirect: "manual" });
+        if (r.type === "opaqueredirect" || r.status === 401) { signedOut(); return; }
         if (!r.ok) return;
         const text = await r.text();
         logAt = Number(r.headers.get("X-Log-Next"));
@@ -59,11 +61,9 @@
 
   // Live: the server says that something has changed, and the page asks for itself
   // and takes over the parts that follow what changes.
-  if (!body.dataset.live) return;
-  let source = null, busy = false, again = false, timer = 0, lost = 0, ended = false;
-
   function signedOut() {
-    ended = true;
+    if (signedOff) return;
+    ended = signedOff = true;
     stop();
     const next = location.pathname.slice(root.pathname.length) + location.search;
     say(body.dataset.ended, { href: new URL("signin?next=" + encodeURIComponent(next), root).href, text: body.dataset.again });
@@ -135,6 +135,8 @@
     clearTimeout(lost);
     lost = 0;
   }
+
+  if (!body.dataset.live) return;
 
   // Browsers allow few connections to a server: a page that nobody sees has none.
   document.addEventListener("visibilitychange", () => { if (document.hidden) stop(); else start(); });
