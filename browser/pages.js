@@ -22,7 +22,7 @@ export async function furnish(s) {
     ["task-running", `tasks/${running}`], ["task-behind", `tasks/${behind}`], ["task-stuck", `tasks/${stuck}`], ["task-done", `tasks/${done}`],
     ["task-failed", `tasks/${failed}`], ["task-log", `tasks/${told}`], ["task-imported", `tasks/${"0".padStart(32, "b")}`],
     ["cancel", `tasks/${running}/cancel`], ["move", `tasks/${later}/move`], ["retry", `tasks/${done}/retry`], ["delete", `tasks/${failed}/delete`],
-    ["submit", "submit"], ["submit-operation", `submit?instance=${redis}`], ["submit-form", `submit?instance=${redis}&operation=resize`], ["submit-built-in", `submit?instance=${redis}&operation=EXTEND`],
+    ["submit", "submit"], ["submit-operation", `submit?instance=${redis}`], ["submit-form", `submit?instance=${redis}&operation=resize`], ["submit-rich", `submit?instance=${redis}&operation=tune`], ["submit-built-in", `submit?instance=${redis}&operation=EXTEND`],
     ["operations", "operations"], ["operation", "operations/redis/resize"], ["workers", "workers"], ["users", "users"], ["user", "users/vera"], ["user-admin", "users/admin"],
     ["revoke", `keys/${access}/revoke?back=users/admin`], ["reference", "reference"], ["project", "project"], ["missing", "tasks/0123456789abcdef0123456789abcdef"],
   ].map(([name, path]) => ({ name, path }));

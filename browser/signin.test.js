@@ -16,6 +16,12 @@ test("a password: the wrong one, the right one, and back to where one wanted to 
   await page.click("main form button");
   await shown(page, "main [role=alert]", /name or the password is wrong/);
   assert.equal(await page.inputValue("#user"), "admin", "what was typed is kept");
+  assert.equal(await page.inputValue("#password"), "", "but for the password");
+  const said = await page.innerText("main");
+  await page.fill("#user", "nobody-of-this-name");
+  await page.fill("#password", "not this one");
+  await Promise.all([page.waitForNavigation(), page.click("main form button")]);
+  assert.equal(await page.innerText("main"), said, "it does not tell which of the two was wrong");
   assert.ok(page.faults.every((f) => /status of 401/.test(f)), page.faults);
   page.faults.length = 0;
   await admin(page, s);
@@ -68,3 +74,39 @@ test("a viewer is offered nothing to do, and refused", async (t) => {
   assert.equal((await s.json(["show", task])).status, "pending");
 });
 
+
+test("somebody with roles in two projects chooses one, switches, and sees nothing of the other", async (t) => {
+  const blue = (await s.json(["project", "add", "blue"])).id;
+  await s.cli(["user", "add", "twice", "--role", `${s.project}=operator`, "--role", `${blue}=viewer`, "--password-stdin"], { stdin: "twice-password\n" });
+  const here = await s.submit("elsewhere");
+  const page = await visitor(t, browser, s.url);
+  await page.at(`tasks/${here}`);
+  await signIn(page, "twice", "twice-password");
+  await shown(page, "h1", /Choose a project/);
+  assert.equal(await page.locator("main form button").count(), 2);
+  const choose = (id) => Promise.all([page.waitForNavigation(), page.click(`main button[name=project][value="${id}"]`)]);
+  await choose(blue);
+  assert.equal(page.path(), `tasks/${here}`, "where one wanted to go");
+  await shown(page, "h1", /does not exist/);
+  assert.doesNotMatch(await page.locator("main").innerText(), /elsewhere|sessions/, "nothing is told of it");
+  for (const path of [`instances/${redis}`, `tasks/${here}/cancel`, `tasks/${here}/log?from=0`, `tasks/${here}/log?download`]) {
+    const r = await page.request.get(`${s.url}/${path}`);
+    assert.ok([403, 404].includes(r.status()), `${path}: ${r.status()}`);
+    assert.doesNotMatch(await r.text(), /elsewhere|sessions/, path);
+  }
+  const refused = await page.request.post(`${s.url}/tasks/${here}/cancel`, { form: {}, headers: { Origin: s.url } });
+  assert.ok([403, 404].includes(refused.status()), "nor can it be cancelled");
+  await page.at("tasks");
+  assert.equal(await page.locator("#table tbody tr").count(), 0);
+  await shown(page, ".project", /^blue$/);
+  assert.equal(await page.locator("nav >> text=Submit").count(), 0, "a viewer here");
+
+  await page.click(".project a");
+  await choose(s.project);
+  await page.at(`tasks/${here}`);
+  await status(page, "waiting");
+  assert.equal(await page.locator("text=Cancel the task").count(), 1, "an operator there");
+  assert.equal((await s.json(["show", here])).status, "pending");
+  page.faults = page.faults.filter((f) => !/status of 40[34]/.test(f));
+  sound(page);
+});

@@ -80,6 +80,26 @@ secrets: [password]
 runner: {simulate: {steps: [{name: check, duration: 2s}, {name: copy, duration: 3s}, {name: switch, duration: 2s}]}}
 ---
 engine: redis
+name: tune
+title: Tune the instance
+title_zh: 调整参数
+lane: none
+params:
+  type: object
+  required: [policy, replicas, backup]
+  additionalProperties: false
+  properties:
+    policy: {enum: [noeviction, allkeys-lru]}
+    persistent: {type: boolean}
+    replicas: {type: integer, minimum: 0, maximum: 5}
+    label: {type: string, pattern: '^[a-z][a-z0-9-]*$'}
+    backup: {type: object, required: [hour], additionalProperties: false, properties: {hour: {type: integer, minimum: 0, maximum: 23}, zone: {type: string}}}
+    addresses: {type: array, items: {type: string}}
+    rules: {type: array, items: {type: object, required: [source], properties: {source: {type: string}, port: {type: integer}}}}
+secrets: [token]
+runner: {simulate: {duration: 1ms}}
+---
+engine: redis
 name: elsewhere
 title: Done by somebody else
 lane: none

@@ -60,6 +60,75 @@ test("submit from the form, and watch it without a reload", async (t) => {
   sound(page);
 });
 
+test("a form of every kind of parameter: what is wrong is said beside it", async (t) => {
+  const page = await signedIn(t);
+  await page.at(`submit?instance=${redis}&operation=tune`);
+  const field = (name) => page.locator(`[name="/${name}"]`);
+  const problem = async (name, pattern) => {
+    await shown(page, `.field:has(> [name="/${name}"]) .problem`, pattern);
+    const about = (await field(name).getAttribute("aria-describedby") ?? "").split(" ");
+    const told = await Promise.all(about.filter(Boolean).map((id) => page.locator(`[id="${id}"]`).innerText()));
+    assert.match(told.join(" "), pattern, `${name}: the problem is read out with its field`);
+  };
+  const send = () => Promise.all([page.waitForNavigation(), page.click("#form button.primary")]);
+  await field("replicas").fill("many");
+  await field("rules").fill("[{");
+  await send();
+  await problem("policy", /needed/);
+  await problem("replicas", /whole number|number/);
+  await problem("backup/hour", /needed/);
+  await problem("rules", /not JSON/);
+  assert.deepEqual([await field("replicas").inputValue(), await field("rules").inputValue()], ["many", "[{"], "what was typed is kept");
+
+  await field("policy").selectOption({ label: "allkeys-lru" });
+  await field("persistent").selectOption({ label: "no" });
+  await field("replicas").fill("9");
+  await field("label").fill("Not Like This");
+  await field("backup/hour").fill("24");
+  await field("addresses").fill("10.0.0.1\n\n10.0.0.2\n");
+  await field("rules").fill('[{"port": 6379}]');
+  await page.getByLabel(/^token/).fill("seen-by-nobody");
+  await send();
+  await problem("replicas", /5/);
+  await problem("label", /pattern|match/);
+  await problem("backup/hour", /23/);
+  assert.equal(await page.getByLabel(/^token/).inputValue(), "");
+  await field("replicas").fill("2");
+  await send(); // the service tells three things at a time
+  await problem("rules", /source/);
+
+  await field("label").fill("like-this");
+  await field("backup/hour").fill("3");
+  await field("rules").fill('[{"source": "10.0.0.0/8", "port": 6379}]');
+  await page.getByLabel(/^token/).fill("seen-by-nobody");
+  await send();
+  await shown(page, ".notice", /is submitted/);
+  await status(page, "succeeded");
+  assert.doesNotMatch(await page.content(), /seen-by-nobody/);
+  const task = await s.json(["show", page.url().split("/").pop().split("?")[0]]);
+  assert.deepEqual(JSON.parse(task.params), { policy: "allkeys-lru", persistent: false, replicas: 2, label: "like-this", backup: { hour: 3 }, addresses: ["10.0.0.1", "10.0.0.2"], rules: [{ source: "10.0.0.0/8", port: 6379 }] });
+  page.faults = page.faults.filter((f) => !/status of 400/.test(f));
+  sound(page);
+});
+
+test("a form that is sent twice makes one task", async (t) => {
+  const page = await signedIn(t);
+  const count = async () => (await s.json(["list", "--instance", redis, "--operation", "brief"])).tasks.length;
+  const was = await count();
+  await page.at(`submit?instance=${redis}&operation=brief`);
+  const form = await page.evaluate(() => Object.fromEntries(new FormData(document.getElementById("form"))));
+  const sent = await Promise.all([1, 2, 3].map(() => page.request.post(`${s.url}/submit`, { form, headers: { Origin: s.url }, maxRedirects: 0 })));
+  const to = new Set(sent.map((r) => r.headers().location));
+  assert.deepEqual(sent.map((r) => r.status()), [303, 303, 303]);
+  assert.equal(to.size, 1, "at once: all lead to one task");
+  assert.equal(await count(), was + 1);
+  await page.dblclick("#form button.primary"); // and again, by a finger that is too fast
+  await shown(page, ".notice", /is submitted/);
+  assert.equal(page.path(), [...to][0].replace(/^(\.\/)+/, ""));
+  assert.equal(await count(), was + 1);
+  sound(page);
+});
+
 test("the overview follows, and leaves what one has opened", async (t) => {
   const page = await signedIn(t);
   const before = await s.submit("doomed");
