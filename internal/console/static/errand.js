@@ -25,6 +25,10 @@
     banner.hidden = !text;
   }
 
+  // Where one is can be seen in a navigation that is wider than the window.
+  const nav = document.querySelector("nav"), here = nav?.querySelector("[aria-current]");
+  if (here) nav.scrollLeft += here.getBoundingClientRect().left - nav.getBoundingClientRect().left - (nav.clientWidth - here.offsetWidth) / 2;
+
   // A menu closes when something else is clicked, or with Escape.
   const menu = document.querySelector("details.menu");
   document.addEventListener("click", (e) => { if (menu.open && !menu.contains(e.target)) menu.open = false; });
