@@ -53,6 +53,55 @@ test("a browser that prefers Chinese gets it, and times in its zone", async (t) 
   sound(page);
 });
 
+// What a page says that comes from nobody's hands: its own words, not names and ids.
+const words = (page) => page.evaluate(() => {
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT, (n) => (n.parentElement.closest("bdi, code, pre, time, script, svg, .method, .call, button[lang]") ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_ACCEPT));
+  const all = [];
+  while (walker.nextNode()) if (walker.currentNode.data.trim()) all.push({ text: walker.currentNode.data.trim(), at: walker.currentNode.parentElement.localName });
+  for (const e of document.querySelectorAll("[aria-label], [title], [placeholder]")) {
+    if (!e.closest("time, code, svg a")) for (const name of ["aria-label", "title", "placeholder"]) if (e.getAttribute(name)?.trim()) all.push({ text: e.getAttribute(name).trim(), at: `${e.localName} ${name}` });
+  }
+  return all;
+});
+
+test("a page in Chinese has no English words of its own", async (t) => {
+  const zh = JSON.parse(await readFile(new URL("../internal/console/locale/zh.json", import.meta.url), "utf8"));
+  const english = new Set(Object.keys(zh).filter((k) => zh[k] !== k && !k.includes("%")));
+  const page = await signedIn(t, { locale: "zh-CN" }), out = await visitor(t, browser, s.url, { locale: "zh-CN" });
+  // Names: of products, engines and operations, of what is set up here, examples of input.
+  const names = /^(Errand( \S+)?|English|API|ID|JSON|AK|SK|UTC|Kafka|RocketMQ|RabbitMQ|Redis|DCS|kafka|rocketmq|rabbitmq|redis|EXTEND|[A-Z0-9_]+|default|admin|vera|ops_chen|sessions|orders|north|south|noeviction|allkeys-lru|cn-north-4|Python|Go|Terraform|OpenAPI|JSON Schema|30m, 2h|12h|(sessions|orders) · .*)$/;
+  const found = new Map();
+  let looked = 0;
+  for (const { name, path } of [...pages, { name: "signin", path: "signin" }, { name: "signin-key", path: "signin?by=key" }]) {
+    const at = name.startsWith("signin") ? out : page;
+    await at.at(path);
+    assert.equal(await at.evaluate(() => document.documentElement.lang), "zh-CN", name);
+    for (const w of [...await words(at), { text: (await at.title()).replace(/ · Errand$/, ""), at: "title" }]) {
+      looked++;
+      const plain = /^[\x20-\x7e–·…→]*$/.test(w.text) && /[A-Za-z]{2}/.test(w.text);
+      const head = /^(h1|h2|h3|th|label|legend|button|summary|dt|a|option)$/.test(w.at);
+      if (name === "reference" && w.at === "h2" && /^[a-z-]+$/.test(w.text)) continue; // a part of the document, which is English
+      if (w.at === "title" && names.test(w.text)) continue;
+      if (english.has(w.text) || plain && head && !names.test(w.text)) found.set(`${w.at}: ${w.text.slice(0, 80)}`, [...(found.get(`${w.at}: ${w.text.slice(0, 80)}`) ?? []), name]);
+    }
+  }
+  assert.ok(looked > 1000, `it looked at ${looked} texts only`);
+  assert.deepEqual([...found].map(([what, where]) => `${what} (${where.join(", ")})`), []);
+  expected(page);
+});
+
+test("no page has a script or a style of its own", async (t) => {
+  const page = await signedIn(t);
+  for (const { name, path } of [...pages, { name: "signin", path: "signin" }]) {
+    const html = await (await page.request.get(`${s.url}/${path}`)).text();
+    const own = await page.evaluate((text) => [...new DOMParser().parseFromString(text, "text/html").querySelectorAll("*")]
+      .filter((e) => e.localName === "style" || e.localName === "script" && (!e.hasAttribute("src") || e.textContent.trim()) || [...e.attributes].some((a) => a.name === "style" || a.name.startsWith("on") || /^\s*javascript:/i.test(a.value)))
+      .map((e) => e.outerHTML.slice(0, 200)), html);
+    assert.deepEqual(own, [], name);
+  }
+  sound(page);
+});
+
 test("no page of a phone has to be pushed sideways", async (t) => {
   for (const options of [{}, { locale: "zh-CN" }]) {
     const page = await signedIn(t, { viewport: { width: 375, height: 740 }, isMobile: true, hasTouch: true, ...options });
@@ -63,6 +112,26 @@ test("no page of a phone has to be pushed sideways", async (t) => {
     }
     expected(page);
   }
+});
+
+test("on a phone every part of the console is a touch away", async (t) => {
+  const page = await signedIn(t, { viewport: { width: 375, height: 800 }, isMobile: true, hasTouch: true });
+  const count = await page.locator("nav a").count();
+  assert.ok(count >= 7, `${count} links`);
+  for (let n = 0; n < count; n++) {
+    const link = page.locator("nav a").nth(n);
+    await link.scrollIntoViewIfNeeded();
+    const box = await link.boundingBox();
+    assert.ok(box.x >= 0 && box.x + box.width <= 375 && box.height >= 24, JSON.stringify(box));
+    await Promise.all([page.waitForNavigation(), link.tap()]);
+    assert.equal(await page.locator("nav a").nth(n).getAttribute("aria-current"), "page");
+    const at = await page.locator("nav a").nth(n).boundingBox();
+    assert.ok(at.x >= 0 && at.x + at.width <= 376, `where one is can be seen: ${await page.locator("nav a").nth(n).innerText()}: ${JSON.stringify(at)}`);
+  }
+  await page.tap("details.menu > summary");
+  const sheet = await page.locator(".sheet").boundingBox();
+  assert.ok(sheet.x >= 0 && sheet.x + sheet.width <= 375, JSON.stringify(sheet));
+  sound(page);
 });
 
 test("axe finds nothing serious, in light and in dark", async (t) => {
@@ -99,6 +168,7 @@ test("a keyboard is enough", async (t) => {
   assert.ok(box.x >= 0, "it is seen when it has the focus");
   await page.keyboard.press("Enter");
   assert.equal(await focused(), "main");
+  assert.ok(await page.evaluate(() => { const b = document.querySelector("h1").getBoundingClientRect(); return document.elementFromPoint(b.x + 4, b.y + 4)?.closest("h1") !== null; }), "the heading is not behind the bar");
 
   await page.focus("details.menu > summary");
   await page.keyboard.press("Enter");
@@ -108,6 +178,32 @@ test("a keyboard is enough", async (t) => {
   await page.keyboard.press("Escape");
   await until("the menu is closed", async () => !await page.locator("details.menu[open]").count());
   assert.equal(await focused(), "SUMMARY", "the focus is where it was");
+
+  // From the address to a task that is submitted, and it is always seen where one is.
+  await page.at(`submit?instance=${redis}&operation=resize`);
+  const seen = [];
+  const next = async () => {
+    await page.keyboard.press("Tab");
+    const now = await page.evaluate(() => {
+      const e = document.activeElement, look = getComputedStyle(e), b = e.getBoundingClientRect();
+      const on = document.elementFromPoint(Math.max(1, b.x + Math.min(b.width / 2, 20)), b.y + b.height / 2);
+      return { name: e.name || e.className || e.textContent.trim(), outline: look.outlineStyle !== "none" && parseFloat(look.outlineWidth) >= 2, there: b.width > 0 && (e === on || e.contains(on) || Boolean(on?.contains(e))), tag: e.localName };
+    });
+    assert.ok(now.outline && now.there, `the focus is seen: ${JSON.stringify(now)}`);
+    seen.push(now.name);
+    return now;
+  };
+  const to = async (name) => { for (let n = 0; n < 40; n++) if ((await next()).name === name) return; assert.fail(`${name} is not reached: ${seen.join(", ")}`); };
+  await to("/capacity");
+  assert.ok(seen.includes("skip") && seen.includes("brand") && seen.includes("Overview") && seen.includes("Tasks"), seen.join(", "));
+  await page.keyboard.type("8");
+  await to("/zone");
+  await to("/owner");
+  await page.keyboard.type("Keys");
+  await to("secret.password");
+  await to("primary");
+  await page.keyboard.press("Enter");
+  await shown(page, ".notice", /is submitted/);
   sound(page);
 });
 
