@@ -244,7 +244,11 @@ export async function signIn(page, user, password) {
   await Promise.all([page.waitForURL((u) => !u.pathname.endsWith("/signin")), page.click("main form button")]);
 }
 
-export const admin = (page, s) => signIn(page, s.env.ERRAND_USER, s.env.ERRAND_PASSWORD);
+// admin signs in to the project of the tests, whatever others there are.
+export async function admin(page, s) {
+  await signIn(page, s.env.ERRAND_USER, s.env.ERRAND_PASSWORD);
+  if (page.path().startsWith("project")) await Promise.all([page.waitForNavigation(), page.click(`main button[name=project][value="${s.project}"]`)]);
+}
 
 export const sound = (page) => assert.deepEqual(page.faults, [], "what went wrong on the pages");
 

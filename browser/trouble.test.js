@@ -6,7 +6,7 @@ import http from "node:http";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { allowed, furnish } from "./pages.js";
-import { admin, kafka, launch, redis, server, shown, signIn, sound, status, until, visitor } from "./stage.js";
+import { admin, kafka, launch, redis, server, shown, signIn, sound, start, status, until, visitor } from "./stage.js";
 
 let s, browser;
 before(async () => { s = await server(["--lease", "2s"]); browser = await launch(); });
@@ -32,6 +32,26 @@ test("a user who is disabled while watching is told so, and can come back", asyn
   await s.cli(["user", "set", "olga", "--enable"]);
   await signIn(page, "olga", password);
   assert.equal(page.path(), `tasks/${id}`);
+  sound(page);
+});
+
+test("who signs out in one window is signed out in the others", async (t) => {
+  const page = await visitor(t, browser, s.url);
+  await admin(page, s);
+  const id = await s.submit("pulse");
+  await page.at(`tasks/${id}`);
+  await status(page, "running");
+  await page.evaluate(() => { window.marker = "here"; });
+  const other = await page.context().newPage();
+  await other.goto(`${s.url}/tasks`);
+  await other.click("details.menu > summary");
+  await other.click("text=Sign out");
+  await shown(other, "h1", /Sign in/);
+  await page.bringToFront();
+  await shown(page, "#banner", /session has ended/);
+  assert.equal(await page.evaluate(() => window.marker), "here", "what one was reading stays");
+  await shown(page, "h1", /pulse/);
+  await ended(page, `tasks/${id}`);
   sound(page);
 });
 
@@ -84,6 +104,18 @@ test("texts of attackers are texts", async (t) => {
     if (out) taken++;
   }
   assert.ok(taken >= 6, `only ${taken} instances were taken`);
+  // Names and notes of people, keys, projects and workers.
+  const given = { users: 0, keys: 0, projects: 0 };
+  for (const w of words) {
+    if (await s.cli(["user", "add", upTo(w, 60) || "empty", "--role", `${s.project}=viewer`], { fails: true })) given.users++;
+    if (await s.cli(["key", "add", "--user", "admin", "--note", upTo(w, 250)], { fails: true })) given.keys++;
+    if (await s.cli(["project", "add", upTo(w, 60) || "empty"], { fails: true })) given.projects++;
+  }
+  t.diagnostic(`taken: ${taken} instances, ${JSON.stringify(given)}`);
+  assert.ok(given.keys >= 6, JSON.stringify(given));
+  const worker = await start(["worker", "--operations", s.declared, "--name", words[0] + words[2], "--work-dir", join(s.dir, "elsewhere"), "--drain-timeout", "0s"], [], { ...s.env, ERRAND_SERVER: s.url, HOME: s.dir });
+  t.after(() => worker.stop("SIGKILL"));
+  await until("the worker is known", async () => /window\.hacked/.test(JSON.stringify(await s.json(["worker", "list"]))));
   const messages = [{ steps: words.slice(0, 12).map((w) => upTo(w, 200)) }];
   for (const w of words) messages.push({ step: { name: upTo(w, 200), status: "running", detail: upTo(w, 1000) } }, { substep: upTo(w, 200) }, { log: w }, { progress: 40 });
   messages.push({ result: words }, { error: { code: words[0], message: words.join(" "), permanent: true } });
@@ -109,11 +141,12 @@ test("texts of attackers are texts", async (t) => {
     const paths = ["", "instances", "tasks", "tasks?status=failed", `tasks?instance=${encodeURIComponent(words[2])}&operation=${encodeURIComponent(words[0])}&user=${encodeURIComponent(words[1])}&from=${encodeURIComponent(words[2])}`,
       `instances?q=${encodeURIComponent(words[0])}`, `signin?next=${encodeURIComponent("javascript:window.hacked=1")}`, "signin?next=//example.org/", `?done=${encodeURIComponent(words[0])}`,
       `instances/${redis}`, `instances/${redis}?zoom=hour`, `instances/${redis}?zoom=${encodeURIComponent(words[2])}&at=${encodeURIComponent(words[0])}`,
-      `tasks/${failed}`, `tasks/${failed}/retry`, `tasks/${failed}/delete`, `tasks/${cancelled}`, "submit", `submit?instance=${redis}`, "workers", "users", `users/${encodeURIComponent(words[0])}`, `keys/x/revoke?back=${encodeURIComponent("javascript:window.hacked=1")}`,
+      `tasks/${failed}`, `tasks/${failed}/retry`, `tasks/${failed}/delete`, `tasks/${cancelled}`, "submit", `submit?instance=${redis}`, "workers", "project", "users", "users/admin", `users/${encodeURIComponent(words[0])}`, `keys/x/revoke?back=${encodeURIComponent("javascript:window.hacked=1")}`,
       ...records.map((r) => `tasks/${r.id}`), ...words.map((_, n) => `instances/00000000-0000-0000-0000-${n.toString().padStart(12, "0")}`)];
     for (const path of paths) {
       await page.at(path);
       assert.equal(new URL(page.url()).origin, s.url, path);
+      if (!/^(signin|project)/.test(path)) assert.equal(new URL(page.url()).pathname, new URL(s.url + "/" + path).pathname, "the page itself is looked at");
       for (const link of await page.locator("main a").evaluateAll((all) => all.slice(0, 30).map((a) => a.href?.baseVal ?? a.href))) {
         assert.ok(new URL(link, page.url()).origin === s.url, `${path} leads to ${link}`);
       }
