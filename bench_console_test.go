@@ -16,6 +16,7 @@ import (
 
 	"github.com/errandhq/errand"
 	"github.com/errandhq/errand/api"
+	"github.com/errandhq/errand/internal/auth"
 	"github.com/errandhq/errand/internal/console"
 	"github.com/errandhq/errand/internal/tasks"
 	"github.com/errandhq/errand/internal/wire"
@@ -24,9 +25,12 @@ import (
 // benchSite is the console over the benchmark's history, with a session.
 type benchSite struct {
 	*benchServer
-	url    string
-	cookie *http.Cookie
+	url     string
+	cookies []*http.Cookie // of as many users: each may watch 50 pages
 }
+
+// benchUsers is how many users there are.
+const benchUsers = 20
 
 func newBenchSite(b *testing.B) *benchSite {
 	b.Helper()
@@ -37,20 +41,31 @@ func newBenchSite(b *testing.B) *benchSite {
 	}))
 	b.Cleanup(srv.Close)
 	s.url = srv.URL
-	token, _, err := s.directory.KeyToken(context.Background(), s.access, s.secret, "")
-	if err != nil {
-		b.Fatal(err)
+	ctx := context.Background()
+	for n := range benchUsers {
+		name := fmt.Sprintf("viewer %d %d", n, time.Now().UnixNano())
+		if _, err := s.directory.AddUser(ctx, s.importPrincipal, auth.NewUser{Name: name, Roles: map[string]errand.Role{s.project: errand.Viewer}}); err != nil {
+			b.Fatal(err)
+		}
+		k, err := s.directory.AddKey(ctx, s.importPrincipal, auth.NewKey{User: name, Project: s.project})
+		if err != nil {
+			b.Fatal(err)
+		}
+		token, _, err := s.directory.KeyToken(ctx, k.Access, k.Secret, "")
+		if err != nil {
+			b.Fatal(err)
+		}
+		s.cookies = append(s.cookies, &http.Cookie{Name: "errand-" + srv.URL[len("http://127.0.0.1:"):], Value: token})
 	}
-	s.cookie = &http.Cookie{Name: "errand-" + srv.URL[len("http://127.0.0.1:"):], Value: token}
 	return s
 }
 
-func (s *benchSite) get(ctx context.Context, path string) (*http.Response, error) {
+func (s *benchSite) get(ctx context.Context, user int, path string) (*http.Response, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+path, nil)
 	if err != nil {
 		return nil, err
 	}
-	r.AddCookie(s.cookie)
+	r.AddCookie(s.cookies[user%benchUsers])
 	return http.DefaultTransport.RoundTrip(r)
 }
 
@@ -87,7 +102,7 @@ func BenchmarkConsole(b *testing.B) {
 			size := int64(0)
 			for b.Loop() {
 				begin := time.Now()
-				w, err := s.get(context.Background(), c.path)
+				w, err := s.get(context.Background(), 0, c.path)
 				if err != nil || w.StatusCode != http.StatusOK {
 					b.Fatalf("%v, %v", w, err)
 				}
@@ -156,9 +171,9 @@ func (s *benchSite) watch(b *testing.B, n int, query string, g tasks.Grant) {
 	var told atomic.Int64
 	before := heap()
 	open.Add(n)
-	for range n {
+	for user := range n {
 		watching.Go(func() {
-			w, err := s.get(ctx, "/live?"+query)
+			w, err := s.get(ctx, user, "/live?"+query)
 			if err != nil {
 				b.Error(err)
 				open.Done()

@@ -173,9 +173,12 @@ test("cancel one that waits", async (t) => {
   assert.equal(task.status, "cancelled");
 
   // Another window shows it too late: it is told so, and nothing is done.
-  await page.at(`tasks/${id}/cancel`);
-  await page.click("main button.danger");
-  await shown(page, "main [role=alert]", /\S/);
+  const late = await page.at(`tasks/${id}/cancel`);
+  assert.equal(late.status(), 409);
+  await shown(page, "main [role=alert]", /cancelled/);
+  assert.equal(await page.locator("main button.danger").count(), 0);
+  const sent = await page.request.post(`${s.url}/tasks/${id}/cancel`, { form: {}, headers: { Origin: s.url } });
+  assert.equal(sent.status(), 409);
   page.faults = page.faults.filter((f) => !/status of 409/.test(f));
   sound(page);
 });

@@ -121,6 +121,9 @@ func (a *app) exportAll(ctx context.Context, s *session, f errand.Filter, dir st
 
 func (s *session) exportFile(ctx context.Context, f errand.Filter, file string) (exported, error) {
 	done := exported{Instance: f.Instance, File: file}
+	if info, err := os.Lstat(file); err == nil && !info.Mode().IsRegular() { // to replace a device or a link would be a surprise
+		return done, usage("%s is no regular file, and a file is replaced as a whole; leave --file out and send standard output there", file)
+	}
 	err := replaceFile(file, func(w io.Writer) (err error) {
 		b := bufio.NewWriter(w)
 		if done.Records, err = s.export(ctx, f, b); err != nil {
@@ -132,7 +135,9 @@ func (s *session) exportFile(ctx context.Context, f errand.Filter, file string) 
 }
 
 // export writes the tasks that f selects. Each page begins where the one before
-// ended in time, so that neither new tasks nor deleted ones make it miss any.
+// ended in time, so that neither new tasks nor deleted ones make it miss any; but
+// of more than a page of one moment, as many may be missed as are deleted
+// meanwhile.
 func (s *session) export(ctx context.Context, f errand.Filter, to io.Writer) (int, error) {
 	w := records.NewWriter(to)
 	f.Limit, f.Offset = pageSize, 0

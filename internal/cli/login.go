@@ -133,6 +133,9 @@ func readKeyLines(text string, p *config.Profile, takeServer bool) error {
 				p.Server = value
 			}
 		case "HUAWEICLOUD_SDK_AK":
+			if p.AccessKey != "" && p.AccessKey != value {
+				return usage("standard input is of access key %.64q, and --access-key names %.64q", value, p.AccessKey)
+			}
 			p.AccessKey = value
 		case "HUAWEICLOUD_SDK_SK":
 			p.SecretKey = value

@@ -101,7 +101,7 @@ type confirmView struct {
 	Head, Lead, Verb string
 	Danger, Reason   bool
 	When             bool
-	RunAt            string
+	RunAt, Why       string // what is typed
 	Task             taskRow
 	Secrets          []string
 	Key              string
@@ -115,6 +115,9 @@ func (c *Console) confirm(a act) handler {
 		if err == nil {
 			err = operatorOnly(v)
 		}
+		if err == nil && !a.can(t) {
+			err = errand.Errorf(errand.Conflict, "task", "this cannot be done to task %s as it is: %s", t.ID, t.Status)
+		}
 		if err != nil {
 			return reply{}, err
 		}
@@ -127,8 +130,11 @@ func (c *Console) confirmView(v *visit, a act, t *errand.Task, problem string) c
 		frame: c.frame(v, a.head, "tasks"), Head: v.look.t(a.head), Lead: v.look.t(a.lead), Verb: v.look.t(a.verb),
 		Danger: a.danger, Reason: a.reason, When: a.when, Task: c.rows(v).of(t), Problem: problem,
 	}
-	if a.when {
+	if a.when && t.Run != nil {
 		view.RunAt = v.look.inputTime(t.Run.RunAt)
+	}
+	if v.Method == http.MethodPost { // what was typed is not lost
+		view.RunAt, view.Why = v.PostForm.Get("run_at"), v.PostForm.Get("reason")
 	}
 	if a.path == "retry" {
 		view.Key = errand.NewID(c.Now())

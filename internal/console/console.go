@@ -9,9 +9,9 @@ package console
 
 import (
 	"net/http"
+	"path"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/errandhq/errand"
@@ -51,7 +51,7 @@ type Console struct {
 	guard     *http.CrossOriginProtection
 	tries     *tries
 	reference *reference
-	watching  atomic.Int64
+	watching  watching
 }
 
 // New returns a console. It panics if what is embedded in the program is broken,
@@ -127,6 +127,10 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	secure(w.Header())
 	if err := c.guard.Check(r); err != nil {
 		c.Fail(w, r, errand.Errorf(errand.Forbidden, "origin", "the form was sent from another site; open the page here and send it again").WithCause(err))
+		return
+	}
+	if path.Clean(r.URL.Path) != strings.TrimSuffix(r.URL.Path, "/") && r.URL.Path != "/" { // or the mux would send the browser elsewhere
+		c.noPage(w, r)
 		return
 	}
 	c.mux.ServeHTTP(w, r)
@@ -241,7 +245,7 @@ func parseForm(w http.ResponseWriter, r *http.Request) error {
 // goTo sends a browser to an address below the console's root. http.Redirect
 // would make it absolute, and knows nothing of the path that a proxy stripped.
 func goTo(w http.ResponseWriter, r *http.Request, to string) {
-	w.Header().Set("Location", root(r.URL.Path)+to)
+	w.Header().Set("Location", root(r.URL.EscapedPath())+to)
 	w.WriteHeader(http.StatusSeeOther)
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,14 +14,12 @@ type field struct {
 	Name     string // JSON pointer of the parameter, and name of the input
 	Label    string
 	Help     string
-	Kind     string // text, number, choice, lines, json or group
+	Kind     string // text, block, number, choice, lines, json or group
 	Required bool
 	Value    string
 	Options  []option // of a choice
 	Min, Max string
 	Whole    bool // an integer
-	Pattern  string
-	MaxLen   int
 	Example  string
 	Problem  string
 	Fields   []field // of a group
@@ -64,17 +61,10 @@ func (l look) field(p property, at string, depth int, required bool, values url.
 	s := p.Schema
 	f := field{
 		Name: at + "/" + pointerToken(p.Name), Label: clean(p.Name, cutCell), Help: clean(s.Description, cutLine), Required: required,
-		MaxLen: s.MaxLength, Pattern: browserPattern(s.Pattern), schema: s,
+		schema: s,
 	}
 	if s.Title != "" {
 		f.Label = clean(s.Title, cutCell) + " (" + f.Label + ")"
-	}
-	if len(s.Examples) > 0 {
-		f.Example = clean(plainValue(s.Examples[0]), cutCell)
-	}
-	f.Value = plainValue(s.Default)
-	if values.Has(f.Name) {
-		f.Value = values.Get(f.Name)
 	}
 	switch {
 	case s.Odd:
@@ -82,24 +72,65 @@ func (l look) field(p property, at string, depth int, required bool, values url.
 	case len(s.Enum) > 0:
 		f.Kind = "choice"
 		for _, e := range s.Enum {
-			f.Options = append(f.Options, option{string(e), clean(plainValue(e), cutCell), f.Value == string(e) || f.Value == plainValue(e)})
+			f.Options = append(f.Options, option{Value: string(e), Text: clean(plainValue(e), cutCell)})
 		}
-	case s.is("boolean"):
+	case s.only("boolean", "null") && s.takes("boolean"):
 		f.Kind = "choice"
-		f.Options = []option{{"true", l.t("yes"), f.Value == "true"}, {"false", l.t("no"), f.Value == "false"}}
+		f.Options = []option{{Value: "true", Text: l.t("yes")}, {Value: "false", Text: l.t("no")}}
+		if s.takes("null") {
+			f.Options = append(f.Options, option{Value: "null", Text: "null"})
+		}
 	case s.is("integer"), s.is("number"):
 		f.Kind, f.Whole, f.Min, f.Max = "number", s.is("integer"), string(s.Minimum), string(s.Maximum)
 	case s.is("object") && len(s.Properties) > 0 && depth < maxNested:
 		f.Kind, f.Fields = "group", l.fields(s, f.Name, depth+1, values)
 	case s.is("array") && s.Items != nil && !s.Items.Odd && len(s.Items.Enum) == 0 && (s.Items.is("string") || s.Items.is("integer") || s.Items.is("number")):
 		f.Kind = "lines"
-	case s.is("string"), !s.takes("object") && !s.takes("array") && len(s.Types) > 0:
+	case s.only("string", "integer", "number", "null"):
 		f.Kind = "text"
 	default:
 		f.Kind = "json"
 	}
+	f.fill(values)
 	f.Help = strings.TrimSpace(f.Help + " " + l.bounds(f))
 	return f
+}
+
+// fill sets what is typed: what was before, or else the default.
+func (f *field) fill(values url.Values) {
+	if len(f.schema.Examples) > 0 {
+		f.Example = clean(f.typed(f.schema.Examples[0]), cutCell)
+	}
+	if f.Value = f.typed(f.schema.Default); values.Has(f.Name) {
+		f.Value = strings.ReplaceAll(values.Get(f.Name), "\r\n", "\n")
+	}
+	for i, o := range f.Options {
+		f.Options[i].Chosen = f.Value != "" && f.Value == o.Value
+	}
+	if f.Kind == "text" && strings.Contains(f.Value, "\n") {
+		f.Kind = "block"
+	}
+}
+
+// typed is a value of the schema as one types it into the field.
+func (f *field) typed(v json.RawMessage) string {
+	switch f.Kind {
+	case "choice":
+		return string(v)
+	case "lines":
+		var list []json.RawMessage
+		if json.Unmarshal(v, &list) != nil {
+			return ""
+		}
+		lines := make([]string, len(list))
+		for i, x := range list {
+			lines[i] = plainValue(x)
+		}
+		return strings.Join(lines, "\n")
+	case "json":
+		return string(v)
+	}
+	return plainValue(v)
 }
 
 // bounds says in words what a field takes.
@@ -137,19 +168,6 @@ func plainValue(v json.RawMessage) string {
 
 func pointerToken(name string) string {
 	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
-}
-
-// browserPattern makes of a pattern what the attribute of that name means: all of
-// the value, where JSON Schema looks for any part of it. What a browser may read
-// in another way is left to the service.
-func browserPattern(p string) string {
-	if p == "" || len(p) > 200 || strings.ContainsAny(p, `&~"`) || strings.Contains(p, "(?") || strings.Contains(p, `\p`) {
-		return ""
-	}
-	if _, err := regexp.Compile(p); err != nil {
-		return ""
-	}
-	return ".*(?:" + p + ").*"
 }
 
 // read makes the JSON of a form's values, in the order of the fields, and notes
@@ -215,7 +233,7 @@ func (l look) value(f *field) (v json.RawMessage, none bool) {
 		return v, empty && !f.Required
 	}
 	text := f.Value
-	if f.Kind != "text" {
+	if f.Kind != "text" && f.Kind != "block" {
 		text = strings.TrimSpace(text)
 	}
 	if text == "" {
@@ -288,6 +306,9 @@ func (l look) lines(f *field, text string) (json.RawMessage, string) {
 
 // textValue is a number where the schema takes one and the text is one.
 func (l look) textValue(s *schema, text string) json.RawMessage {
+	if s.Default != nil && s.Default[0] == '"' && plainValue(s.Default) == text {
+		return s.Default
+	}
 	if s.takes("integer") || s.takes("number") {
 		if v, problem := l.numberValue(text, !s.takes("number")); problem == "" {
 			return v

@@ -28,6 +28,7 @@ type frame struct {
 	Version string
 	Live    string // what of the page's subject is watched: the query of /live, "" for nothing
 	ZoneTag string
+	Asked   bool // the page was asked for: to load it once more does nothing
 
 	CSS, JS string // names of the files with their hashes
 
@@ -50,12 +51,12 @@ var notices = map[string]string{
 
 func (c *Console) frame(v *visit, title, active string) frame {
 	f := frame{
-		Title: v.look.t(title), Root: root(v.URL.Path), Active: active, Theme: v.look.theme, Lang: "en",
+		Title: v.look.t(title), Root: root(v.URL.EscapedPath()), Active: active, Theme: v.look.theme, Lang: "en",
 		Here: strings.TrimPrefix(v.URL.RequestURI(), "/"),
 		Who:  clean(v.who.User.Name, cutCell), Role: v.who.Role, Project: clean(v.session.Project.Name, cutCell),
 		Switch:  v.session.Access == "",
 		Operate: v.who.Can(errand.Operator) && v.who.Project != "", Admin: v.who.Can(errand.Admin) && v.who.Project != "",
-		Request: wire.ExchangeOf(v.Request).ID, Version: c.Version, ZoneTag: v.look.zone.String(),
+		Request: wire.ExchangeOf(v.Request).ID, Version: c.Version, ZoneTag: v.look.zone.String(), Asked: v.Method == http.MethodGet,
 		CSS: c.static.css, JS: c.static.js, look: v.look,
 	}
 	if v.look.lang == "zh" {

@@ -251,6 +251,38 @@ func TestAssign(t *testing.T) {
 	}
 }
 
+// TestFormKeepsValues checks what is typed in a field for what a schema says.
+func TestFormKeepsValues(t *testing.T) {
+	t.Parallel()
+	l := look{lang: "en", words: newWords()}
+	s := readSchema(json.RawMessage(`{"additionalProperties":false,"properties":{"list":{"type":"array","items":{"type":"string"},"default":["a","b"]},
+		"maybe":{"enum":["a",null,""]},"flag":{"type":["boolean","null"]},"text":{"type":["string","integer"],"default":"5"},"many":{"type":"string","default":"x\ny"}}}`))
+	fields := l.fields(s, "", 0, nil)
+	if params, _, ok := l.read(fields); !ok || string(params) != `{"list":["a","b"],"text":"5","many":"x\ny"}` {
+		t.Errorf("an untouched form gives %s, %v", params, ok)
+	}
+	if fields[4].Kind != "block" {
+		t.Errorf("lines are typed in a %s", fields[4].Kind)
+	}
+	values := url.Values{"/list": {"1\r\n2\r\n"}, "/maybe": {"null"}, "/flag": {"true"}, "/text": {"6"}, "/many": {"x\r\nz"}}
+	fields = l.fields(s, "", 0, values)
+	if params, _, ok := l.read(fields); !ok || string(params) != `{"list":["1","2"],"maybe":null,"flag":true,"text":6,"many":"x\nz"}` {
+		t.Errorf("the form gives %s, %v", params, ok)
+	}
+	if !fields[1].Options[1].Chosen || fields[1].Options[2].Chosen {
+		t.Errorf("chosen: %+v", fields[1].Options)
+	}
+}
+
+func TestWholeRunes(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{"": "", "abc": "abc", "日志": "日志", "日志"[:5]: "日", "日志"[:4]: "日", "日"[:2]: "日"[:2], "a\xff": "a\xff", "\x80\x80\x80\x80": "\x80\x80\x80\x80"} {
+		if got := string(wholeRunes([]byte(text))); got != want {
+			t.Errorf("wholeRunes(%q) = %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestChanges(t *testing.T) {
 	t.Parallel()
 	pairs, rest := changes(json.RawMessage(`{"old_port":6379,"new_port":6380,"new_mode":"x","old_gone":"y","enable_ssl":true}`))
@@ -323,25 +355,36 @@ func TestTimeline(t *testing.T) {
 
 func TestWindowNeighbours(t *testing.T) {
 	t.Parallel()
-	now := time.Date(2026, 5, 20, 14, 5, 0, 0, time.UTC)
-	l := look{lang: "en", words: newWords(), zone: time.UTC, now: now}
+	// One where a day has no midnight, one where an hour comes twice.
+	for name, near := range map[string]string{"UTC": "2026-05-20", "America/Santiago": "2026-09-06", "Europe/Berlin": "2026-10-25"} {
+		zone, err := time.LoadLocation(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now, err := time.Parse(dayFormat, near)
+		if err != nil {
+			t.Fatal(err)
+		}
+		neighbours(t, zone, now.AddDate(0, 0, 201))
+	}
+}
+
+func neighbours(t *testing.T, zone *time.Location, now time.Time) {
+	t.Helper()
+	l := look{lang: "en", words: newWords(), zone: zone, now: now}
 	for zoom := range zooms {
 		from, to := l.window(zoom, now.AddDate(0, 0, -200))
-		for range 3 { // back and forth again
+		for range 6 { // back and forth again
 			prev, next := l.neighbours(zoom, from, to)
-			layout := dayFormat
-			if zoom == "hour" {
-				layout = hourFormat
-			}
-			at, err := time.Parse(layout, prev)
-			if err != nil {
-				t.Fatal(err)
+			at, ok := l.at(prev)
+			if !ok {
+				t.Fatal(prev)
 			}
 			if f, until := l.window(zoom, at); until != from {
 				t.Errorf("%s: before %v comes %v to %v", zoom, from, f, until)
 			}
-			if at, err = time.Parse(layout, next); err != nil {
-				t.Fatal(err)
+			if at, ok = l.at(next); !ok {
+				t.Fatal(next)
 			}
 			f, until := l.window(zoom, at)
 			if f != to {
@@ -350,7 +393,8 @@ func TestWindowNeighbours(t *testing.T) {
 			from, to = f, until
 		}
 	}
-	if _, next := l.neighbours("day", now.Truncate(24*time.Hour), now.Truncate(24*time.Hour).AddDate(0, 0, 1)); next != "" {
+	from, to := l.window("day", now)
+	if _, next := l.neighbours("day", from, to); next != "" {
 		t.Errorf("after today comes %q", next)
 	}
 }
@@ -422,7 +466,7 @@ func TestTries(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	tr := newTries()
 	for n := range maxTryFrom + 10 {
-		if _, wait := tr.begin("192.0.2."+strconv.Itoa(n), now); wait > 0 {
+		if _, wait := tr.begin("192.0.2."+strconv.Itoa(n), "ann", now); wait > 0 {
 			t.Fatalf("the first try of %d has to wait %v", n, wait)
 		}
 	}
@@ -430,17 +474,50 @@ func TestTries(t *testing.T) {
 		t.Errorf("%d addresses are remembered", len(tr.all))
 	}
 	for range tryBurst {
-		tr.begin("198.51.100.1", now)
+		tr.begin("198.51.100.1", "ann", now)
 	}
-	if _, wait := tr.begin("198.51.100.1", now); wait <= 0 || wait > tryEvery {
+	if _, wait := tr.begin("198.51.100.1", "ann", now); wait <= 0 || wait > tryEvery {
 		t.Errorf("after %d tries the next waits %v", tryBurst, wait)
 	}
-	if _, wait := tr.begin("198.51.100.1", now.Add(tryEvery)); wait > 0 {
+	if _, wait := tr.begin("198.51.100.1", "ann", now.Add(tryEvery)); wait > 0 {
 		t.Errorf("after %v the next still waits %v", tryEvery, wait)
 	}
-	giveBack, _ := tr.begin("198.51.100.1", now.Add(2*tryEvery))
+	// Others from there are held up later.
+	if _, wait := tr.begin("198.51.100.1", "eve", now); wait > 0 {
+		t.Errorf("another name waits %v", wait)
+	}
+	for n := range allBurst {
+		tr.begin("203.0.113.1", strconv.Itoa(n), now)
+	}
+	if _, wait := tr.begin("203.0.113.1", "ann", now); wait <= 0 {
+		t.Error("any number of names can be tried")
+	}
+	giveBack, _ := tr.begin("198.51.100.1", "ann", now.Add(2*tryEvery))
 	giveBack()
-	if _, wait := tr.begin("198.51.100.1", now.Add(2*tryEvery)); wait > 0 {
+	if _, wait := tr.begin("198.51.100.1", "ann", now.Add(2*tryEvery)); wait > 0 {
 		t.Error("a try that was given back is gone")
+	}
+}
+
+// TestWatching checks that nobody takes all the places for those who watch.
+func TestWatching(t *testing.T) {
+	t.Parallel()
+	var w watching
+	var leave func()
+	for range maxPages {
+		var err error
+		if leave, err = w.enter("ann"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := w.enter("ann"); err == nil {
+		t.Error("one user watches any number of pages")
+	}
+	if _, err := w.enter("eve"); err != nil {
+		t.Errorf("others cannot watch: %v", err)
+	}
+	leave()
+	if _, err := w.enter("ann"); err != nil {
+		t.Errorf("a place that was left is not free: %v", err)
 	}
 }

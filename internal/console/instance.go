@@ -109,6 +109,10 @@ func (c *Console) queue(v *visit, unfinished []*errand.Task) ([]queueRow, error)
 	return out, nil
 }
 
+// lookBack is how many days before its stretch of time a timeline looks for what
+// was submitted then and ran within.
+const lookBack = 31
+
 // timeline draws what an instance's tasks did in the stretch of time that the
 // address names.
 func (c *Console) timeline(v *visit, i errand.Instance, unfinished []*errand.Task) (timeline, error) {
@@ -118,15 +122,19 @@ func (c *Console) timeline(v *visit, i errand.Instance, unfinished []*errand.Tas
 		zoom = "day"
 	}
 	at := l.now
-	for _, layout := range []string{dayFormat, hourFormat} {
-		if t, err := time.ParseInLocation(layout, q.Get("at"), l.zone); err == nil && t.Year() > 1970 && t.Before(l.now.AddDate(1, 0, 0)) {
-			at = t
-		}
+	if t, ok := l.at(q.Get("at")); ok {
+		at = t
 	}
 	from, to := l.window(zoom, at)
-	// What began the day before may still have run.
-	f := errand.Filter{Project: v.project(), Instance: i.ID, From: from.Add(-dayStep), To: to, Limit: maxDrawn}
+	// What was submitted before may have run within; the newest come first, so that
+	// looking back takes no room from those of this time.
+	f := errand.Filter{Project: v.project(), Instance: i.ID, From: from.AddDate(0, 0, -lookBack), To: to, Limit: maxDrawn}
 	p, err := c.Runs.Timeline(v.Context(), v.who, f)
+	if err != nil {
+		return timeline{}, err
+	}
+	f.From, f.Limit = from, 1
+	within, err := c.Tasks.List(v.Context(), v.who, f)
 	if err != nil {
 		return timeline{}, err
 	}
@@ -141,7 +149,7 @@ func (c *Console) timeline(v *visit, i errand.Instance, unfinished []*errand.Tas
 		}
 	}
 	tl := l.timelineOf(zoom, from, to, list, c.catalog())
-	tl.Total = p.Total
+	tl.Total = within.Total
 	return tl, nil
 }
 
@@ -196,17 +204,22 @@ func (v *visit) filter() (f errand.Filter, problem string) {
 // parse reads a time as people and browsers write it, in the viewer's zone. A day
 // or a minute that ends a range is in it as a whole.
 func (l look) parse(text string, end bool) (time.Time, bool) {
+	if t, err := time.Parse(dayFormat, text); err == nil {
+		y, m, d := t.Date()
+		if end {
+			return l.midnight(y, m, d+1).Add(-time.Microsecond), true
+		}
+		return l.midnight(y, m, d), true
+	}
 	for _, f := range []struct {
 		layout string
 		whole  time.Duration
-	}{{time.RFC3339, 0}, {"2006-01-02T15:04:05", time.Second}, {"2006-01-02T15:04", time.Minute}, {secondFormat, time.Second}, {minuteFormat, time.Minute}, {dayFormat, dayStep}} {
+	}{{time.RFC3339, 0}, {"2006-01-02T15:04:05", time.Second}, {"2006-01-02T15:04", time.Minute}, {secondFormat, time.Second}, {minuteFormat, time.Minute}} {
 		t, err := time.ParseInLocation(f.layout, text, l.zone)
 		if err != nil {
 			continue
 		}
-		if end && f.layout == dayFormat {
-			t = t.AddDate(0, 0, 1).Add(-time.Microsecond)
-		} else if end && f.whole > 0 {
+		if end && f.whole > 0 {
 			t = t.Add(f.whole - time.Microsecond)
 		}
 		return t, true

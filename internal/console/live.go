@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/errandhq/errand"
@@ -12,7 +13,8 @@ import (
 
 // The times and bounds of those who watch a page.
 const (
-	maxWatching = 5000
+	maxWatching = 5000 // pages of all users
+	maxPages    = 50   // of one user
 	keepAlive   = 15 * time.Second
 	gather      = time.Second      // between two words that something has changed
 	maxWatch    = 15 * time.Minute // who comes back is asked for its session, which may have ended
@@ -29,17 +31,49 @@ func (c *Console) live(v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if c.watching.Add(1) > maxWatching {
-		c.watching.Add(-1)
-		return reply{}, errand.Errorf(errand.Unavailable, "watchers", "%d pages are watched already; reload this one by hand", maxWatching)
+	if v.Method != http.MethodGet {
+		return reply{}, errand.Errorf(errand.Invalid, "method", "a stream is asked for with GET")
+	}
+	leave, err := c.watching.enter(v.who.User.ID)
+	if err != nil {
+		return reply{}, err
 	}
 	return reply{write: func(w http.ResponseWriter) {
-		defer c.watching.Add(-1)
+		defer leave()
 		h := w.Header()
 		h.Set("Content-Type", "text/event-stream")
 		h.Set("X-Accel-Buffering", "no")
 		c.follow(w, v, first, mark)
 	}}, nil
+}
+
+// watching counts the pages that are watched.
+type watching struct {
+	mu  sync.Mutex
+	all int
+	of  map[string]int // by the user's id
+}
+
+// enter takes a place for a page of a user.
+func (w *watching) enter(user string) (leave func(), err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.all >= maxWatching || w.of[user] >= maxPages {
+		return nil, errand.Errorf(errand.Unavailable, "watchers", "too many pages are watched already; reload this one by hand")
+	}
+	if w.of == nil {
+		w.of = map[string]int{}
+	}
+	w.all++
+	w.of[user]++
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.all--
+		if w.of[user]--; w.of[user] == 0 {
+			delete(w.of, user)
+		}
+	}, nil
 }
 
 // follow sends a word whenever the mark has changed.
@@ -59,9 +93,17 @@ func (c *Console) follow(w http.ResponseWriter, v *visit, last any, mark func() 
 	if !send("retry: 2000\nevent: hello\ndata: \n\n") {
 		return
 	}
-	signedIn := func() bool {
-		_, err := c.Directory.Session(ctx, tokenOf(v.Request)) // which is remembered
-		return err == nil
+	// say sends an event, or a sign of life, to who is still signed in; to who is
+	// not, that it is over.
+	say := func(event string) bool {
+		if _, err := c.Directory.Session(ctx, tokenOf(v.Request)); err != nil { // which is remembered
+			send("event: ended\ndata: \n\n")
+			return false
+		}
+		if event == "" {
+			return send(": still here\n\n")
+		}
+		return send("event: " + event + "\ndata: \n\n")
 	}
 	idle := time.NewTicker(keepAlive)
 	defer idle.Stop()
@@ -73,7 +115,7 @@ func (c *Console) follow(w http.ResponseWriter, v *visit, last any, mark func() 
 		}
 		if now != last {
 			last = now
-			if !signedIn() || !send("event: change\ndata: \n\n") {
+			if !say("change") {
 				return
 			}
 		}
@@ -81,7 +123,7 @@ func (c *Console) follow(w http.ResponseWriter, v *visit, last any, mark func() 
 		case <-ctx.Done():
 			return
 		case <-idle.C:
-			if !signedIn() || !send(": still here\n\n") {
+			if !say("") {
 				return
 			}
 		case <-changed:

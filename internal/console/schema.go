@@ -21,9 +21,7 @@ type schema struct {
 	Items       *schema
 	Odd         bool // has what a form cannot show: it is typed as JSON
 
-	Minimum, Maximum     json.Number
-	MinLength, MaxLength int
-	Pattern              string
+	Minimum, Maximum json.Number
 }
 
 type property struct {
@@ -33,6 +31,12 @@ type property struct {
 
 // is reports whether the schema takes values of one type only.
 func (s *schema) is(t string) bool { return len(s.Types) == 1 && s.Types[0] == t }
+
+// only reports whether the schema takes values of some of these types, and no
+// others.
+func (s *schema) only(types ...string) bool {
+	return len(s.Types) > 0 && !slices.ContainsFunc(s.Types, func(t string) bool { return !slices.Contains(types, t) })
+}
 
 // takes reports whether values of a type are among those that the schema takes.
 func (s *schema) takes(t string) bool { return slices.Contains(s.Types, t) }
@@ -54,8 +58,6 @@ func readSchema(raw json.RawMessage) *schema {
 		AdditionalProperties json.RawMessage
 		Items                json.RawMessage
 		Minimum, Maximum     json.Number
-		MinLength, MaxLength json.Number
-		Pattern              string
 
 		Ref                 json.RawMessage `json:"$ref"`
 		AllOf, AnyOf, OneOf json.RawMessage
@@ -76,8 +78,7 @@ func readSchema(raw json.RawMessage) *schema {
 	if in.Const != nil {
 		s.Enum = []json.RawMessage{in.Const}
 	}
-	s.Required, s.Pattern, s.Minimum, s.Maximum = in.Required, in.Pattern, in.Minimum, in.Maximum
-	s.MinLength, s.MaxLength = whole(in.MinLength), whole(in.MaxLength)
+	s.Required, s.Minimum, s.Maximum = in.Required, in.Minimum, in.Maximum
 	s.Closed = string(in.AdditionalProperties) == "false"
 	s.Odd = in.Ref != nil || in.AllOf != nil || in.AnyOf != nil || in.OneOf != nil || in.PatternProperties != nil || in.PrefixItems != nil
 	if in.Items != nil {
@@ -87,14 +88,6 @@ func readSchema(raw json.RawMessage) *schema {
 		s.Properties = append(s.Properties, property{name, readSchema(raw)})
 	}
 	return s
-}
-
-func whole(n json.Number) int {
-	i, err := n.Int64()
-	if err != nil || i < 0 || i > 1<<30 {
-		return 0
-	}
-	return int(i)
 }
 
 // members yields the members of a JSON object in their order.

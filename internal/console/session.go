@@ -16,15 +16,18 @@ import (
 	"github.com/errandhq/errand/internal/wire"
 )
 
-// The bounds of signing in. Only tries that fail count, so that nobody is kept
-// out by others behind the same address who know their passwords.
+// The bounds of signing in. Only tries that fail count: for each name that is tried
+// from a network, and, because a proxy may make many people one, not as tightly
+// for all names from it.
 const (
 	tryBurst   = 10
 	tryEvery   = 6 * time.Second
-	maxTryFrom = 10_000 // addresses that are remembered
+	allBurst   = 200
+	allEvery   = time.Second / 2
+	maxTryFrom = 10_000 // names and networks that are remembered
 )
 
-// tries holds back those who guess, by the address that they come from.
+// tries holds back those who guess.
 type tries struct {
 	mu  sync.Mutex
 	all map[string]*rate.Limiter
@@ -32,26 +35,35 @@ type tries struct {
 
 func newTries() *tries { return &tries{all: map[string]*rate.Limiter{}} }
 
-// begin takes a try from an address, or says how long to wait for one. A try
-// that succeeds is given back.
-func (t *tries) begin(from string, now time.Time) (giveBack func(), wait time.Duration) {
+// begin takes a try for a name from an address, or says how long to wait for one.
+// A try that succeeds is given back.
+func (t *tries) begin(from, name string, now time.Time) (giveBack func(), wait time.Duration) {
 	from = network(from)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	l := t.all[from]
+	all := t.of(from, rate.Every(allEvery), allBurst, now).ReserveN(now, 1)
+	one := t.of(from+" "+name[:min(len(name), maxTryName)], rate.Every(tryEvery), tryBurst, now).ReserveN(now, 1)
+	giveBack = func() { all.CancelAt(now); one.CancelAt(now) }
+	if wait = max(all.DelayFrom(now), one.DelayFrom(now)); wait > 0 {
+		giveBack()
+		return nil, wait
+	}
+	return giveBack, 0
+}
+
+// maxTryName is how much of a name tells it from others, in bytes.
+const maxTryName = 64
+
+func (t *tries) of(key string, every rate.Limit, burst int, now time.Time) *rate.Limiter {
+	l := t.all[key]
 	if l == nil {
 		if len(t.all) >= maxTryFrom {
 			t.forget(now)
 		}
-		l = rate.NewLimiter(rate.Every(tryEvery), tryBurst)
-		t.all[from] = l
+		l = rate.NewLimiter(every, burst)
+		t.all[key] = l
 	}
-	r := l.ReserveN(now, 1)
-	if wait = r.DelayFrom(now); wait > 0 {
-		r.CancelAt(now)
-		return nil, wait
-	}
-	return func() { r.CancelAt(now) }, 0
+	return l
 }
 
 // network is whom tries are counted against: an address of IPv4, and of IPv6 the
@@ -68,11 +80,11 @@ func network(from string) string {
 	return p.String()
 }
 
-// forget drops the addresses that have all their tries again, or any if none has.
+// forget drops what has all its tries again, or any if nothing has.
 func (t *tries) forget(now time.Time) {
-	for from, l := range t.all {
-		if l.TokensAt(now) >= tryBurst {
-			delete(t.all, from)
+	for key, l := range t.all {
+		if l.TokensAt(now) >= float64(l.Burst()) {
+			delete(t.all, key)
 		}
 	}
 	for from := range t.all {
@@ -142,10 +154,8 @@ func (c *Console) turnAway(w http.ResponseWriter, v *visit, err error) {
 		return
 	}
 	wire.ExchangeOf(v.Request).Err = err
+	// The cookie stays until somebody signs in or out: a new one may be on its way.
 	ended := tokenOf(v.Request) != ""
-	if ended {
-		http.SetCookie(w, sessionCookie(v.Request, "", -time.Second))
-	}
 	switch {
 	case v.Method != http.MethodGet || v.URL.Path == "/live":
 		c.fail(w, v, errand.Errorf(errand.Unauthenticated, "session", "your session has ended and nothing was done; sign in again in another window, then send the form once more"))
@@ -196,7 +206,7 @@ func (c *Console) signIn(v *visit) (reply, error) {
 		frame: c.frame(v, "Sign in", ""), Next: safeNext(f.Get("next")), ByKey: f.Get("by") == "key",
 		User: f.Get("user"), Access: f.Get("access"),
 	}
-	giveBack, wait := c.tries.begin(wire.RemoteOf(v.Request), c.Now())
+	giveBack, wait := c.tries.begin(wire.RemoteOf(v.Request), strings.TrimSpace(view.User+view.Access), c.Now())
 	if wait > 0 {
 		view.Problem = v.look.t("Too many tries. Wait %s, then try again.", v.look.duration(wait+time.Second))
 		return reply{page: "signin", view: view, status: http.StatusTooManyRequests}, nil

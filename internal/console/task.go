@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/errandhq/errand"
 	"github.com/errandhq/errand/internal/tasks"
@@ -298,6 +299,7 @@ func (c *Console) logTail(v *visit, t *errand.Task, view *taskView) error {
 	if err != nil {
 		return err
 	}
+	text = wholeRunes(text)
 	view.LogNext, view.LogSize, view.LogCut = from+int64(len(text)), size, from > 0
 	if view.LogCut { // not in the middle of a line
 		if i := slices.Index(text, '\n'); i >= 0 {
@@ -306,6 +308,20 @@ func (c *Console) logTail(v *visit, t *errand.Task, view *taskView) error {
 	}
 	view.Log = block(string(text), len(text))
 	return nil
+}
+
+// wholeRunes leaves a character that is cut at the end of a text to the part that
+// comes next, unless there is nothing else.
+func wholeRunes(text []byte) []byte {
+	for n := 1; n < utf8.UTFMax && n < len(text); n++ {
+		if b := text[len(text)-n]; utf8.RuneStart(b) {
+			if !utf8.FullRune(text[len(text)-n:]) {
+				return text[:len(text)-n]
+			}
+			break
+		}
+	}
+	return text
 }
 
 // log sends a log: the part from an offset on for the page that follows it, or
@@ -323,6 +339,7 @@ func (c *Console) log(v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	text = wholeRunes(text)
 	return reply{write: func(w http.ResponseWriter) {
 		h := w.Header()
 		h.Set("Content-Type", "text/plain; charset=utf-8")

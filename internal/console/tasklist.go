@@ -32,7 +32,7 @@ type filterView struct {
 func filterOf(v *visit) filterView {
 	q := v.URL.Query()
 	f := filterView{
-		From: q.Get("from"), To: q.Get("to"), Instance: q.Get("instance"), Engine: q.Get("engine"),
+		From: v.look.typed(q.Get("from"), false), To: v.look.typed(q.Get("to"), true), Instance: q.Get("instance"), Engine: q.Get("engine"),
 		Operation: clean(q.Get("operation"), cutCell), User: clean(q.Get("user"), cutCell), Statuses: map[string]bool{},
 	}
 	for _, s := range q["status"] {
@@ -88,7 +88,7 @@ func (c *Console) taskList(v *visit) (reply, error) {
 // instanceByName puts the id of an instance in place of its name, or says what is
 // wrong with that.
 func (c *Console) instanceByName(v *visit, f *errand.Filter) string {
-	found, _, err := c.findInstances(v, f.Instance)
+	found, cut, err := c.findInstances(v, f.Instance)
 	if err != nil {
 		return clean(errand.ErrorOf(err).Msg, cutLine)
 	}
@@ -100,6 +100,9 @@ func (c *Console) instanceByName(v *visit, f *errand.Filter) string {
 			}
 			exact = i.ID
 		}
+	}
+	if exact == "" && cut {
+		return v.look.t("Only the first 10,000 instances were looked through.")
 	}
 	if exact == "" {
 		return v.look.t("There is no instance %s.", clean(f.Instance, cutCell))
@@ -155,5 +158,14 @@ func nextCursor(q url.Values, cursor string) string {
 	return "?" + q.Encode()
 }
 
+// typed is a time of an address as the field for one shows it; what is none stays
+// as it is, beside the word that it is none.
+func (l look) typed(text string, end bool) string {
+	if t, ok := l.parse(text, end); ok {
+		return l.inputTime(t)
+	}
+	return text
+}
+
 // inputTime writes a time as the field for one wants it.
-func (l look) inputTime(t time.Time) string { return t.In(l.zone).Format("2006-01-02T15:04") }
+func (l look) inputTime(t time.Time) string { return t.In(l.zone).Format("2006-01-02T15:04:05") }

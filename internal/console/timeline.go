@@ -22,7 +22,6 @@ type timeline struct {
 	Ticks      []chartTick
 	Now        string // where now is; "" if it is not within
 	Height     int
-	AxisY      int
 	Label      string
 }
 
@@ -42,7 +41,7 @@ type laneBar struct {
 
 	WaitX, WaitWidth string
 	RunX, RunWidth   string
-	Y, WaitY, TextY  int
+	Y, WaitY         int
 	Waited, Ran      bool
 }
 
@@ -56,7 +55,6 @@ const (
 	maxDrawn   = 400 // tasks
 	leastShare = 0.004
 	leastLabel = 0.05 // of the width, so that more than a letter is seen
-	dayStep    = 24 * time.Hour
 )
 
 // zooms says how many days each stretch has; an hour has none.
@@ -71,23 +69,49 @@ func (l look) window(zoom string, at time.Time) (from, to time.Time) {
 		return from, from.Add(time.Hour)
 	}
 	y, m, d := at.Date()
-	to = time.Date(y, m, d+1, 0, 0, 0, 0, l.zone)
-	return to.AddDate(0, 0, -zooms[zoom]), to
+	return l.midnight(y, m, d+1-zooms[zoom]), l.midnight(y, m, d+1)
 }
 
-// hourFormat is how the address of a timeline names an hour.
-const hourFormat = "2006-01-02T15"
+// midnight is the first moment of a day, which is one o'clock where the clock is put
+// forward at midnight.
+func (l look) midnight(y int, m time.Month, d int) time.Time {
+	t := time.Date(y, m, d, 0, 0, 0, 0, l.zone)
+	if t.Day() != time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Day() {
+		t = t.Add(time.Hour)
+	}
+	return t
+}
+
+// hourFormat is how the address of a timeline names an hour: in UTC, because an
+// hour of a clock may come twice.
+const hourFormat = "2006-01-02T15:04Z"
+
+// at reads what neighbours writes: the stretch of time that is looked at ends
+// with it.
+func (l look) at(text string) (time.Time, bool) {
+	t, err := time.Parse(hourFormat, text)
+	if err != nil {
+		if t, err = time.Parse(dayFormat, text); err != nil {
+			return t, false
+		}
+		y, m, d := t.Date()
+		t = time.Date(y, m, d, 12, 0, 0, 0, l.zone) // there is always a noon
+	}
+	return t, t.Year() > 1970 && t.Before(l.now.AddDate(1, 0, 0))
+}
 
 // neighbours returns the values of "at" of the stretches before and after; the
 // one after is "" if it is all in the future.
 func (l look) neighbours(zoom string, from, to time.Time) (prev, next string) {
-	layout := dayFormat
-	if zoom == "hour" {
-		layout = hourFormat
+	name := func(t time.Time) string {
+		if zoom == "hour" {
+			return t.UTC().Format(hourFormat)
+		}
+		return t.Format(dayFormat)
 	}
-	prev = from.Add(-time.Minute).Format(layout)
+	prev = name(from.Add(-time.Minute))
 	if to.Before(l.now) {
-		next = to.AddDate(0, 0, max(0, zooms[zoom]-1)).Format(layout)
+		next = name(to.AddDate(0, 0, max(0, zooms[zoom]-1)))
 	}
 	return prev, next
 }
@@ -118,7 +142,7 @@ func spanOf(t *errand.Task, lane string, now time.Time) span {
 
 // timelineOf lays out tasks, the newest first, in a stretch of time.
 func (l look) timelineOf(zoom string, from, to time.Time, list []*errand.Task, ops catalog) timeline {
-	tl := timeline{Zoom: zoom, From: from, To: to, Drawn: len(list)}
+	tl := timeline{Zoom: zoom, From: from, To: to}
 	tl.Span = from.Format(dayFormat)
 	switch zoom {
 	case "hour":
@@ -132,6 +156,9 @@ func (l look) timelineOf(zoom string, from, to time.Time, list []*errand.Task, o
 		s := spanOf(t, laneOf(t, ops), l.now)
 		if s.end.After(from) && s.from.Before(to) {
 			lanes[s.lane] = append(lanes[s.lane], s)
+			if !t.CreatedAt.Before(from) {
+				tl.Drawn++
+			}
 		}
 	}
 	names := make([]string, 0, len(lanes))
@@ -147,12 +174,12 @@ func (l look) timelineOf(zoom string, from, to time.Time, list []*errand.Task, o
 		tl.Rows = append(tl.Rows, row)
 		y = row.LineY
 	}
-	tl.Height, tl.AxisY = y+4, axisHigh-8
+	tl.Height = y + 4
 	tl.Ticks = l.ticks(zoom, from, to)
 	if l.now.After(from) && l.now.Before(to) {
 		tl.Now = percent(float64(l.now.Sub(from)), float64(to.Sub(from)))
 	}
-	tl.Label = l.t("Timeline of %s: %d tasks", tl.Span, len(list))
+	tl.Label = l.t("Timeline of %s", tl.Span)
 	return tl
 }
 
@@ -222,7 +249,7 @@ func share(t, from time.Time, whole float64) float64 {
 func (l look) laneBar(s span, from time.Time, whole float64, y int) laneBar {
 	t := s.task
 	b := laneBar{
-		ID: t.ID, Class: string(t.Status), Text: clean(t.Operation, 40), Y: y, WaitY: y + barHigh/2 - 2, TextY: y + 15,
+		ID: t.ID, Class: string(t.Status), Text: clean(t.Operation, 40), Y: y, WaitY: y + barHigh/2 - 2,
 	}
 	if t.User.Name != "" {
 		b.Text += " · " + clean(t.User.Name, 40)

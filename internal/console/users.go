@@ -16,6 +16,7 @@ type usersView struct {
 	Projects []auth.Project
 	Roles    []errand.Role
 	Name     string // of a user that could not be added
+	Role     string // that it was to have
 	Problem  string
 	Open     bool
 }
@@ -66,7 +67,7 @@ func (c *Console) addUser(v *visit) (reply, error) {
 		if e.Kind != errand.Invalid && e.Kind != errand.Conflict {
 			return reply{}, err
 		}
-		view := usersView{frame: c.frame(v, "Users and keys", "users"), Name: n.Name, Problem: clean(e.Msg, cutLine), Open: true}
+		view := usersView{frame: c.frame(v, "Users and keys", "users"), Name: n.Name, Role: f.Get("role"), Problem: clean(e.Msg, cutLine), Open: true}
 		return c.listUsers(v, view, http.StatusBadRequest)
 	}
 	return reply{to: "users/" + url.PathEscape(u.Name) + "?done=added"}, nil
@@ -82,7 +83,9 @@ type userView struct {
 	Keys            []keyRow
 	Made            *auth.Credential // a new key: the only time that its secret is shown
 	Problem         string
-	Self            bool
+
+	// What was typed for a key that could not be made.
+	KeyProject, Note, Lifetime string
 }
 
 type roleRow struct {
@@ -117,13 +120,16 @@ func (c *Console) showUser(v *visit, problem string, made *auth.Credential, stat
 		if u.Name != name {
 			continue
 		}
-		view.Name, view.To, view.Admin, view.Disabled, view.Self = clean(u.Name, cutCell), "users/"+url.PathEscape(u.Name), u.Admin, u.Disabled, u.ID == v.who.User.ID
+		view.Name, view.To, view.Admin, view.Disabled = clean(u.Name, cutCell), "users/"+url.PathEscape(u.Name), u.Admin, u.Disabled
 		for _, p := range projects {
 			names[p.ID] = clean(p.Name, cutCell)
 			view.Roles = append(view.Roles, roleRow{p.ID, names[p.ID], u.Roles[p.ID]})
 		}
 	}
 	view.Title, view.Here = view.Name, view.To
+	if problem != "" {
+		view.KeyProject, view.Note, view.Lifetime = v.PostForm.Get("project"), v.PostForm.Get("note"), v.PostForm.Get("lifetime")
+	}
 	for _, k := range keys {
 		view.Keys = append(view.Keys, keyRow{k.Access, names[k.Project], clean(k.Note, cutCell), v.look.moment(k.CreatedAt), v.look.moment(k.ExpiresAt)})
 	}

@@ -54,6 +54,7 @@ func (r *Runs) readLive(ctx context.Context, p *pulse, now time.Time) (n live, e
 		n.list[i] = public(n.list[i])
 	}
 	n.digest()
+	n.list = slices.Clone(n.list[:min(len(n.list), maxShown)]) // of the rest, the digests are enough
 	for _, f := range slices.Backward(p.story.failed) {
 		if len(n.failed) == maxFailedShown || !f.at.After(now.Add(-OverviewDay)) {
 			break

@@ -10,7 +10,7 @@
   if (zone && zone !== html.dataset.zone && navigator.cookieEnabled && !sessionStorage.getItem("zone-" + zone)) {
     sessionStorage.setItem("zone-" + zone, "told"); // a server that does not know it is told once
     document.cookie = `errand-zone=${zone};path=${root.pathname};max-age=31536000;samesite=lax`;
-    if (document.querySelector("main time") && !document.querySelector("form[method=post].card")) location.reload();
+    if ("asked" in html.dataset && document.querySelector("main time")) location.reload();
   }
 
   const banner = document.getElementById("banner");
@@ -119,6 +119,7 @@
     source = new EventSource(new URL("live?" + body.dataset.live, root));
     source.addEventListener("hello", () => { found(); say(""); refresh(); });
     source.addEventListener("change", refresh);
+    source.addEventListener("ended", () => { stop(); refresh().then(() => { if (!ended) start(); }); });
     source.onerror = () => {
       if (!source) return;
       if (source.readyState === EventSource.CLOSED) { // refused: the session may have ended, or the server is full
