@@ -6,7 +6,7 @@ import { promisify } from "node:util";
 import { errand, launch, signIn, start, until, visitor } from "./stage.js";
 
 const images = fileURLToPath(new URL("../docs/images/", import.meta.url));
-const most = 200_000; // bytes of a picture
+const most = 150_000; // bytes of a picture
 
 const demo = await start(["demo", "--listen", "127.0.0.1:0"], [/(http:\/\/127\.0\.0\.1:\d+)\S*\s+\(user (\S+), password (\S+)\)/, /^export (ERRAND_SERVER=.*)/, /^ready/]);
 let browser;
@@ -34,7 +34,7 @@ try {
   const env = Object.fromEntries(demo.found[1][1].split(" ").map((x) => x.split("=")));
   const cli = (...args) => promisify(execFile)(errand, args, { env: { PATH: process.env.PATH, HOME: images, ...env } });
   const name = "redis-sessions";
-  for (let n = 0; n < 6; n++) await cli("submit", "EXTEND", "--instance", name, "--param", "old_capacity=4", "--param", "new_capacity=8");
+  for (let n = 0; n < 3; n++) await cli("submit", "EXTEND", "--instance", name, "--param", "old_capacity=4", "--param", "new_capacity=8");
   const { stdout } = await cli("submit", "failOver", "--instance", name, "-o", "json");
   await cli("cancel", JSON.parse(stdout).id, "--reason", "not tonight");
 
@@ -46,7 +46,7 @@ try {
 
   await page.at("tasks");
   const redis = await page.locator("#table tr", { hasText: "EXTEND" }).locator("a[href*='instances/']").first().getAttribute("href");
-  const busy = await look();
+  const busy = await look({ colorScheme: "dark" });
   await until("a task is in its middle", async () => {
     await page.at();
     const rows = await page.locator("#running li").evaluateAll((all) => all.map((e) => [e.querySelector("a").href, e.querySelector("progress").value]));
