@@ -115,32 +115,9 @@ func (c *crashTest) round(t *testing.T, round int, kill, mend func()) {
 	if acked == 0 || lost == 0 {
 		t.Fatalf("round %d proves nothing: %d imports acknowledged, %d not", round, acked, lost)
 	}
-	c.http.CloseIdleConnections()
 	mend()
 	c.quiet(t)
 	c.check(t)
-}
-
-// quiet waits until no server has anything in hand any more: one that lives on
-// finishes what its clients have gone away from, and after PostgreSQL was killed
-// it tries again whatever may not have been committed. It is asked some times in
-// a row, because a request may still be on its way to a server.
-func (c *crashTest) quiet(t *testing.T) {
-	t.Helper()
-	const asking = "\nerrand_http_requests_in_flight 1\n" // the request that asks
-	end := time.Now().Add(time.Minute)
-	for row := 0; row < 5; {
-		row++
-		for _, n := range c.nodes {
-			if _, text := body(t, "http://"+n.addr+"/metrics"); !strings.Contains(text, asking) {
-				row = 0
-			}
-		}
-		if time.Now().After(end) {
-			t.Fatal("the servers still have requests in hand")
-		}
-		stormWait(t.Context(), 20*time.Millisecond)
-	}
 }
 
 // ready waits until every server is.
