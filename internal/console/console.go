@@ -215,7 +215,10 @@ func (c *Console) answer(w http.ResponseWriter, v *visit, h handler) {
 			return
 		}
 	}
-	a, err := h(v)
+	a, err := reply{}, seen(v)
+	if err == nil {
+		a, err = h(v)
+	}
 	for _, k := range a.cookies {
 		http.SetCookie(w, k)
 	}
@@ -229,6 +232,15 @@ func (c *Console) answer(w http.ResponseWriter, v *visit, h handler) {
 	default:
 		goTo(w, v.Request, a.to)
 	}
+}
+
+// seen refuses a form that was made for another project than the session is in by
+// now: somebody has changed it in another window.
+func seen(v *visit) error {
+	if was := v.PostForm.Get("seen"); was != "" && was != v.project() {
+		return errand.Errorf(errand.Conflict, "project", "you have changed to another project in another window; go back to the page, load it anew and send the form again")
+	}
+	return nil
 }
 
 // maxForm is how long a form may be. The longest has the parameters of a task.

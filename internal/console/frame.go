@@ -20,6 +20,7 @@ type frame struct {
 	Who     string
 	Role    errand.Role
 	Project string // name of the project
+	Seen    string // id of the project, which a session may leave in another window
 	Switch  bool   // the session may be moved to another project
 	Operate bool   // may submit, cancel, delete
 	Admin   bool
@@ -53,7 +54,7 @@ func (c *Console) frame(v *visit, title, active string) frame {
 	f := frame{
 		Title: v.look.t(title), Root: root(v.URL.EscapedPath()), Active: active, Theme: v.look.theme, Lang: "en",
 		Here: strings.TrimPrefix(v.URL.RequestURI(), "/"),
-		Who:  clean(v.who.User.Name, cutCell), Role: v.who.Role, Project: clean(v.session.Project.Name, cutCell),
+		Who:  clean(v.who.User.Name, cutCell), Role: v.who.Role, Project: clean(v.session.Project.Name, cutCell), Seen: v.who.Project,
 		Switch:  v.session.Access == "",
 		Operate: v.who.Can(errand.Operator) && v.who.Project != "", Admin: v.who.Can(errand.Admin) && v.who.Project != "",
 		Request: wire.ExchangeOf(v.Request).ID, Version: c.Version, ZoneTag: v.look.zone.String(), Asked: v.Method == http.MethodGet,

@@ -75,14 +75,24 @@ var saidTime = regexp.MustCompile(`\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`)
 // sentence of the service, with its times in the viewer's zone.
 func (l look) why(t *errand.Task, w tasks.Why) string {
 	if l.lang != "zh" {
-		return clean(saidTime.ReplaceAllStringFunc(w.Text, func(said string) string {
-			if at, err := time.Parse(time.RFC3339, said); err == nil {
-				return l.moment(at).Text
-			}
-			return said
-		}), cutLine)
+		return clean(l.localized(t, w), cutLine)
 	}
 	return clean(l.whyChinese(t, w), cutLine)
+}
+
+// localized is the sentence of the service with its own time in the viewer's zone.
+// Times in what users and workers wrote, which comes after it, stay as they are.
+func (l look) localized(t *errand.Task, w tasks.Why) string {
+	first := saidTime.FindStringIndex(w.Text)
+	again := t.Run != nil && len(t.Run.Attempts) > 0
+	if first == nil || w.Code != tasks.WhyEnded && (w.Code != tasks.WhyTime || again) {
+		return w.Text
+	}
+	at, err := time.Parse(time.RFC3339, w.Text[first[0]:first[1]])
+	if err != nil {
+		return w.Text
+	}
+	return w.Text[:first[0]] + l.moment(at).Text + w.Text[first[1]:]
 }
 
 func (l look) whyChinese(t *errand.Task, w tasks.Why) string {

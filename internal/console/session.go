@@ -206,7 +206,11 @@ func (c *Console) signIn(v *visit) (reply, error) {
 		frame: c.frame(v, "Sign in", ""), Next: safeNext(f.Get("next")), ByKey: f.Get("by") == "key",
 		User: f.Get("user"), Access: f.Get("access"),
 	}
-	giveBack, wait := c.tries.begin(wire.RemoteOf(v.Request), strings.TrimSpace(view.User+view.Access), c.Now())
+	name := "user " + strings.TrimSpace(view.User)
+	if view.ByKey { // what the form is not about must not make another name of it
+		name = "key " + strings.TrimSpace(view.Access)
+	}
+	giveBack, wait := c.tries.begin(wire.RemoteOf(v.Request), name, c.Now())
 	if wait > 0 {
 		view.Problem = v.look.t("Too many tries. Wait %s, then try again.", v.look.duration(wait+time.Second))
 		return reply{page: "signin", view: view, status: http.StatusTooManyRequests}, nil

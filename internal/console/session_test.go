@@ -73,6 +73,7 @@ func TestSignInIsRateLimited(t *testing.T) {
 		t.Errorf("after eleven wrong passwords: %d", last)
 	}
 	v.post("/signin", "user", "admin", "password", s.first.Password).want(t, http.StatusTooManyRequests, "Too many tries.")
+	v.post("/signin", "user", " admin ", "access", "x", "password", s.first.Password).want(t, http.StatusTooManyRequests)
 }
 
 func TestSignInByKey(t *testing.T) {
@@ -90,7 +91,7 @@ func TestSignInByKey(t *testing.T) {
 	// A key is for one project, whatever its user may do elsewhere.
 	a := v.get("/project")
 	a.want(t, http.StatusOK, "cn-north-4")
-	a.wantNot(t, "other")
+	a.wantNot(t, "<bdi>other</bdi>")
 	other, err := s.dir.Projects(t.Context(), s.admin)
 	if err != nil {
 		t.Fatal(err)
@@ -134,7 +135,7 @@ func TestProjects(t *testing.T) {
 	if a := v.get("/tasks/" + task.ID); !strings.HasPrefix(a.to(), "project?next=tasks") {
 		t.Errorf("without a project, a page leads to %q", a.to())
 	}
-	v.get("/project?next=tasks").want(t, http.StatusOK, "cn-north-4", "other")
+	v.get("/project?next=tasks").want(t, http.StatusOK, "<bdi>cn-north-4</bdi>", "<bdi>other</bdi>")
 	if a := v.post("/project", "project", other.ID, "next", "tasks"); a.to() != "tasks" {
 		t.Errorf("the choice leads to %q", a.to())
 	}
@@ -143,6 +144,11 @@ func TestProjects(t *testing.T) {
 	v.post("/project", "project", s.admin.Project).want(t, http.StatusSeeOther)
 	v.get("/tasks/"+task.ID).want(t, http.StatusOK, task.ID)
 	v.post("/project", "project", strings.Repeat("0", 32)).want(t, http.StatusForbidden)
+
+	// A form of a page of the other project does nothing in this one.
+	const id = "00000000-0000-4000-8000-000000000003"
+	v.post("/instances", "seen", other.ID, "id", id, "name", "n", "engine", "redis").want(t, http.StatusConflict, "another project")
+	v.post("/instances", "seen", s.admin.Project, "id", id, "name", "n", "engine", "redis").want(t, http.StatusSeeOther)
 }
 
 func TestRoles(t *testing.T) {

@@ -110,8 +110,11 @@ func (l look) neighbours(zoom string, from, to time.Time) (prev, next string) {
 		return t.Format(dayFormat)
 	}
 	prev = name(from.Add(-time.Minute))
-	if to.Before(l.now) {
-		next = name(to.AddDate(0, 0, max(0, zooms[zoom]-1)))
+	if to.Before(l.now) && zoom == "hour" {
+		next = name(to)
+	} else if to.Before(l.now) {
+		y, m, d := to.Date()
+		next = name(l.midnight(y, m, d+zooms[zoom]-1))
 	}
 	return prev, next
 }

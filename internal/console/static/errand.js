@@ -82,6 +82,13 @@
       if (r.type === "opaqueredirect" || r.status === 401) { signedOut(); return; }
       if (!r.ok) return;
       const next = new DOMParser().parseFromString(await r.text(), "text/html");
+      if (next.documentElement.dataset.project !== html.dataset.project) { // changed in another window
+        ended = true;
+        stop();
+        say(body.dataset.moved, { href: location.href, text: body.dataset.load });
+        return;
+      }
+      if (!lost) say("");
       for (const part of document.querySelectorAll("[data-part]")) {
         const fresh = next.getElementById(part.id);
         if (fresh && !fresh.isEqualNode(part)) swap(part, fresh);
