@@ -92,7 +92,7 @@ func (c *Console) possible(v *visit, t *errand.Task) []choice {
 
 // declared reports whether a task's operation can be submitted.
 func (c *Console) declared(t *errand.Task) bool {
-	_, ok := c.catalog().of(t)
+	_, ok := c.catalog.of(t)
 	return ok
 }
 
@@ -138,7 +138,7 @@ func (c *Console) confirmView(v *visit, a act, t *errand.Task, problem string) c
 	}
 	if a.path == "retry" {
 		view.Key = errand.NewID(c.Now())
-		if o, ok := c.catalog().of(t); ok {
+		if o, ok := c.catalog.of(t); ok {
 			view.Secrets = o.Secrets
 		}
 	}
@@ -173,5 +173,3 @@ func secretsOf(v *visit) map[string]string {
 	}
 	return out
 }
-
-var _ http.Handler = (*Console)(nil)

@@ -33,7 +33,7 @@ type Deps struct {
 	// a while.
 	Find wire.Finder
 
-	// Operations lists what may be submitted.
+	// Operations lists what may be submitted, which does not change.
 	Operations func() []errand.Operation
 
 	OpenAPI []byte // the description of the HTTP API, as YAML
@@ -51,6 +51,7 @@ type Console struct {
 	guard     *http.CrossOriginProtection
 	tries     *tries
 	reference *reference
+	catalog   catalog
 	watching  watching
 }
 
@@ -59,7 +60,7 @@ type Console struct {
 func New(deps Deps) *Console {
 	c := &Console{
 		Deps: deps, mux: http.NewServeMux(), words: newWords(), static: newStatic(),
-		guard: http.NewCrossOriginProtection(), tries: newTries(), reference: newReference(deps.OpenAPI),
+		guard: http.NewCrossOriginProtection(), tries: newTries(), reference: newReference(deps.OpenAPI), catalog: catalogOf(deps.Operations()),
 	}
 	c.pages = newPages(c.static)
 	c.routes()

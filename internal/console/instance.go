@@ -13,7 +13,6 @@ type instanceView struct {
 	frame
 	ID, Name, Engine string
 	Attributes       []attribute
-	Registered       moment
 	Timeline         timeline
 	Zooms            []choice
 	Running, Waiting int
@@ -54,7 +53,7 @@ func (c *Console) instance(v *visit) (reply, error) {
 	l := v.look
 	view := instanceView{
 		frame: c.frame(v, "Instance", "instances"), ID: i.ID, Name: clean(i.Name, cutCell), Engine: engineNames[i.Engine],
-		Attributes: attributes(i), Registered: l.moment(i.CreatedAt),
+		Attributes: attributes(i),
 	}
 	view.Title, view.Live = view.Name, "instance="+i.ID
 	unfinished, running, waiting, err := c.Runs.Unfinished(v.Context(), v.who, v.project(), i.ID, queueRows)
@@ -148,7 +147,7 @@ func (c *Console) timeline(v *visit, i errand.Instance, unfinished []*errand.Tas
 			list = append(list, t)
 		}
 	}
-	tl := l.timelineOf(zoom, from, to, list, c.catalog())
+	tl := l.timelineOf(zoom, from, to, list, c.catalog)
 	tl.Total = within.Total
 	return tl, nil
 }

@@ -67,7 +67,7 @@ type paramRow struct {
 }
 
 func (c *Console) operation(v *visit) (reply, error) {
-	o, ok := c.catalog()[[2]string{v.PathValue("engine"), v.PathValue("operation")}]
+	o, ok := c.catalog[[2]string{v.PathValue("engine"), v.PathValue("operation")}]
 	if !ok {
 		return reply{}, errand.Errorf(errand.NotFound, "operation", "there is no such operation")
 	}

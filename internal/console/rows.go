@@ -29,9 +29,9 @@ type taskRow struct {
 // catalog finds operations by engine and name.
 type catalog map[[2]string]errand.Operation
 
-func (c *Console) catalog() catalog {
+func catalogOf(operations []errand.Operation) catalog {
 	all := catalog{}
-	for _, o := range c.Operations() {
+	for _, o := range operations {
 		all[[2]string{string(o.Engine), o.Name}] = o
 	}
 	return all
@@ -51,7 +51,7 @@ type rows struct {
 }
 
 func (c *Console) rows(v *visit) *rows {
-	return &rows{c: c, v: v, catalog: c.catalog(), instances: map[string]string{}}
+	return &rows{c: c, v: v, catalog: c.catalog, instances: map[string]string{}}
 }
 
 // name returns the name of an instance. One that is gone has none.

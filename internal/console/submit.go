@@ -93,7 +93,7 @@ func (c *Console) submitView(v *visit, instance, operation string) (view *submit
 		}
 		return view, nil, nil
 	}
-	o, ok := c.catalog()[[2]string{string(i.Engine), operation}]
+	o, ok := c.catalog[[2]string{string(i.Engine), operation}]
 	if !ok {
 		return nil, nil, errand.Errorf(errand.NotFound, "operation", "no operation %.64q is declared for %s instances", operation, i.Engine)
 	}

@@ -35,7 +35,6 @@ type taskView struct {
 	More       string // address of the next events
 	Log        string
 	LogNext    int64
-	LogSize    int64
 	LogCut     bool
 	HasRun     bool
 	Acts       []choice
@@ -295,12 +294,12 @@ func (c *Console) logTail(v *visit, t *errand.Task, view *taskView) error {
 		return err
 	}
 	from := max(0, size-logTail)
-	text, size, err := c.Runs.Log(v.Context(), v.who, v.project(), t.ID, from, tasks.MaxLogRead)
+	text, _, err := c.Runs.Log(v.Context(), v.who, v.project(), t.ID, from, tasks.MaxLogRead)
 	if err != nil {
 		return err
 	}
 	text = wholeRunes(text)
-	view.LogNext, view.LogSize, view.LogCut = from+int64(len(text)), size, from > 0
+	view.LogNext, view.LogCut = from+int64(len(text)), from > 0
 	if view.LogCut { // not in the middle of a line
 		if i := slices.Index(text, '\n'); i >= 0 {
 			text = text[i+1:]
